@@ -1,0 +1,191 @@
+"""One episode, tick by tick: read, observe, act, send, record. The same for every plant."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+
+from robostack import __version__
+from robostack.core import clock, observe
+from robostack.core.command import Commander, gripper_target
+from robostack.core.errors import BadValue, StaleSample
+from robostack.core.operator import Nobody, Operator
+from robostack.core.plant import Plant
+from robostack.core.robot import Robot
+from robostack.core.task import Task
+from robostack.core.types import Command, Episode, EpisodeHeader, Samples, Step, Who
+
+SETTLE_S = 2.0  # s that a cell may take after a reset until all its signals are fresh
+
+
+class Policy(Protocol):
+    """Learned, scripted or cloned: all the same shape."""
+
+    @property
+    def version(self) -> int:
+        """Version of its parameters, -1 when it has none."""
+        ...
+
+    def act(self, observation: np.ndarray, rng: np.random.Generator | None) -> np.ndarray:
+        """Action (m,) in [-1, 1] for an observation (n,). Without `rng`: deterministic."""
+        ...
+
+
+class Recorder(Protocol):
+    """Keeps an episode while it happens."""
+
+    def begin(self, header: EpisodeHeader, observation: np.ndarray) -> None: ...
+
+    def append(self, step: Step, next_observation: np.ndarray) -> None: ...
+
+    def end(self) -> None: ...
+
+
+@dataclass(frozen=True)
+class StillPolicy:
+    """Stays where it is; for demonstrations, where the person acts."""
+
+    action_size: int
+    version: int = -1
+
+    def act(self, observation: np.ndarray, rng: np.random.Generator | None) -> np.ndarray:
+        del observation, rng
+        return np.zeros(self.action_size)
+
+
+@dataclass(frozen=True)
+class _Seen:
+    """What one tick started from."""
+
+    samples: Samples
+    observation: np.ndarray
+    terms: observe.Terms
+    age: float
+
+
+class Loop:
+    """Owns the running of episodes on one plant. The plant must be guarded.
+
+    `sample_age` (s) is how old a signal may be; in lockstep, simulated latency counts the same way.
+    """
+
+    def __init__(
+        self,
+        plant: Plant,
+        task: Task,
+        robot: Robot,
+        operator: Operator | None = None,
+        recorder: Recorder | None = None,
+        on_tick: Callable[[Samples, Step | None], None] | None = None,
+        sample_age: float = 0.2,
+    ):
+        if not plant.is_guarded:
+            raise BadValue(f"the loop got an unguarded {plant.kind} plant; wrap it in GuardedPlant")
+        self.spec = observe.spec_of(task)
+        self._plant, self._task, self._robot = plant, task, robot
+        self._operator, self._recorder, self._on_tick = operator or Nobody(), recorder, on_tick
+        self._commander = Commander(task, robot)
+        self._sample_age = sample_age
+        self._ticker = clock.Ticker(None if plant.is_lockstep else task.period)
+
+    def run(self, policy: Policy, kind: str, index: int, seed: int) -> Episode:
+        """Runs one episode and returns it. "practice" explores; the other kinds act deterministically.
+
+        Raises StaleSample when the cell falls silent; what was recorded until then stays.
+        """
+        drawn = self._plant.reset(seed)
+        rng = np.random.default_rng([seed, 1]) if kind == "practice" else None
+        self._operator.begin(kind, seed)
+        self._ticker.start()
+        first = self._first_samples()
+        self._reset_pose = first["tool_pose"].value
+        seen = self._observe(first)
+        header = self._header(kind, index, seed, drawn)
+        observations, steps = [seen.observation], []
+        if self._recorder:
+            self._recorder.begin(header, seen.observation)
+        try:
+            lateness = self._ticker.wait()
+            for tick in range(self._task.steps):
+                asked = np.clip(policy.act(seen.observation, rng), -1.0, 1.0)
+                hand = self._operator.act(seen.terms)
+                command = self._command(asked if hand is None else hand, seen.samples)
+                self._plant.send(command)
+                late, lateness = lateness, self._ticker.wait()
+                after = self._observe(self._plant.read())
+                is_done = bool(self._task.succeeded(self._task.options, after.terms))
+                step = Step(
+                    observation=seen.observation,
+                    action_policy=asked,
+                    action=self._executed(command, seen.samples, after.samples),
+                    who=Who.POLICY if hand is None else Who.PERSON,
+                    reward=float(is_done),
+                    terminated=is_done,
+                    truncated=not is_done and tick + 1 == self._task.steps,
+                    parameters=policy.version,
+                    stamp=command.stamp,
+                    age=seen.age,
+                    lateness=late,
+                    guard=str(after.samples["guard"].value) if "guard" in after.samples else "",
+                )
+                steps.append(step)
+                observations.append(after.observation)
+                if self._recorder:
+                    self._recorder.append(step, after.observation)
+                if self._on_tick:
+                    self._on_tick(after.samples, step)
+                seen = after
+                if is_done:
+                    break
+        finally:
+            if self._recorder:
+                self._recorder.end()
+        self._operator.end(steps[-1].terminated)
+        return Episode(header, np.stack(observations), tuple(steps))
+
+    def _first_samples(self) -> Samples:
+        """Samples after a reset, once they are all there and fresh."""
+        deadline = clock.now() + SETTLE_S
+        while True:
+            samples = self._plant.read()
+            try:
+                observe.require_fresh(samples, self._plant.now, self._sample_age)
+                return samples
+            except StaleSample:
+                if clock.now() > deadline:
+                    raise
+                clock.sleep(0.01)
+
+    def _observe(self, samples: Samples) -> _Seen:
+        age = observe.require_fresh(samples, self._plant.now, self._sample_age)
+        terms = observe.observe(self._reset_pose, samples)
+        return _Seen(samples, observe.pack(self.spec, terms), terms, age)
+
+    def _command(self, action: np.ndarray, samples: Samples) -> Command:
+        reference = self._commander.reference(
+            action[:6], samples["tool_pose"].value, samples["reference"].value
+        )
+        opening = float(gripper_target(action, self._task.gripper))
+        return Command(self._plant.now, reference, opening)
+
+    def _executed(self, command: Command, before: Samples, after: Samples) -> np.ndarray:
+        """The action that was really sent: limits and guard may have changed what was asked."""
+        arm = self._commander.action(
+            after["reference"].value, before["tool_pose"].value, before["reference"].value
+        )
+        return np.append(arm, 2.0 * command.gripper - 1.0) if self._task.gripper else arm
+
+    def _header(self, kind: str, index: int, seed: int, drawn: dict[str, Any]) -> EpisodeHeader:
+        return EpisodeHeader(
+            index=index,
+            kind=kind,
+            robot=self._robot.name,
+            task=self._task.name,
+            plant=self._plant.kind,
+            seed=seed,
+            spec=self.spec.digest,
+            code=__version__,
+            drawn=drawn,
+            started=clock.wall_time(),
+        )

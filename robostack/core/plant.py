@@ -1,0 +1,122 @@
+"""The boundary to a cell: four methods. A real cell, its mirror and a mock all speak it."""
+
+from typing import Any, Protocol
+
+import numpy as np
+
+from robostack.core import lie
+from robostack.core.guard import Guard
+from robostack.core.task import Setup, Task
+from robostack.core.types import Command, Sample, Samples
+
+
+class Plant(Protocol):
+    """A cell. `now` is its clock, s; every stamp is on that clock."""
+
+    kind: str  # "ros", "twin", "mock"
+    is_guarded: bool  # whether a guard stands between send() and the controller
+    is_lockstep: bool  # whether time waits for send()
+
+    @property
+    def now(self) -> float: ...
+
+    def read(self) -> Samples:
+        """Newest samples, by the names of observe.SIGNALS. After send() in lockstep: those one period later.
+
+        May hold "guard" too: why the guard changed the last command, empty when it passed.
+        """
+        ...
+
+    def send(self, command: Command) -> None: ...
+
+    def reset(self, seed: int) -> dict[str, Any]:
+        """Brings the cell to the start of an episode and returns what was drawn for it. Same seed, same start."""
+        ...
+
+    def close(self) -> None:
+        """Lets go of the cell; may be called twice."""
+        ...
+
+
+class GuardedPlant:
+    """A plant with the guard inside its send(). Whoever holds this cannot pass the guard by."""
+
+    is_guarded = True
+
+    def __init__(self, plant: Plant, guard: Guard):
+        self._plant, self._guard, self._reason = plant, guard, ""
+        self.kind, self.is_lockstep = plant.kind, plant.is_lockstep
+
+    @property
+    def now(self) -> float:
+        return self._plant.now
+
+    def read(self) -> Samples:
+        return {**self._plant.read(), "guard": Sample(self._plant.now, self._reason)}
+
+    def send(self, command: Command) -> None:
+        verdict = self._guard.check(command, self._plant.read(), self._plant.now)
+        self._reason = verdict.reason
+        self._plant.send(verdict.command)
+
+    def reset(self, seed: int) -> dict[str, Any]:
+        self._guard.reset()
+        self._reason = ""
+        return self._plant.reset(seed)
+
+    def close(self) -> None:
+        self._plant.close()
+
+
+def setup_as_dict(setup: Setup) -> dict[str, list[float]]:
+    """What was drawn, for the episode's header."""
+    return {name: np.asarray(value).tolist() for name, value in vars(setup).items()}
+
+
+class MockPlant:
+    """A tool that goes a part of the way to its reference each period and feels a spring below a plane.
+
+    Real code for tests of everything above a plant: no physics worth the name, no dependencies, exact by seed.
+    """
+
+    kind, is_guarded, is_lockstep = "mock", False, True
+    FOLLOWS = 0.7  # part of the way gone in one period
+    STIFFNESS = 1000.0  # N/m below the plane
+
+    def __init__(self, task: Task, floor: float = -np.inf):
+        self._task, self._floor = task, floor  # floor: height of the plane, m, base frame
+        self.now, self.is_closed = 0.0, False
+        self._setup: Setup | None = None
+        self._pose = self._reference = lie.IDENTITY
+        self._twist, self._gripper = np.zeros(6), 0.0
+
+    def reset(self, seed: int) -> dict[str, Any]:
+        self._setup = self._task.draw(self._task.options, np.random.default_rng(seed))
+        self._pose = self._reference = self._setup.start
+        self._twist, self._gripper, self.now = np.zeros(6), 0.0, 0.0
+        return setup_as_dict(self._setup)
+
+    def send(self, command: Command) -> None:
+        step = lie.log(lie.between(self._pose, command.reference)) * self.FOLLOWS
+        moved = lie.compose(self._pose, lie.exp(step))
+        self._twist = lie.rotate_twist(self._pose[3:], step) / self._task.period
+        self._pose, self._reference, self._gripper = moved, command.reference, command.gripper
+        self.now += self._task.period
+
+    def read(self) -> Samples:
+        if self._setup is None:
+            return {}
+        push = np.array([0.0, 0.0, max(0.0, self._floor - self._pose[2]) * self.STIFFNESS])
+        force = lie.rotate(lie.quat_conjugate(self._pose[3:]), push)
+        values = {
+            "tool_pose": self._pose,
+            "tool_twist": self._twist,
+            "wrench": np.concatenate([force, np.zeros(3)]),
+            "gripper": np.array([self._gripper]),
+            "target": self._setup.target_observed,
+            "reference": self._reference,
+        }
+        return {name: Sample(self.now, value) for name, value in values.items()}
+
+    def close(self) -> None:
+        self.is_closed = True

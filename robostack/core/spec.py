@@ -1,0 +1,106 @@
+"""What an observation and an action consist of: named terms with units, frames and scales."""
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass
+
+import numpy as np
+
+from robostack.core.errors import SpecMismatch, UnknownName
+
+
+@dataclass(frozen=True)
+class Term:
+    """A named slice of a vector. The vector holds value / scale, so a policy sees numbers near one."""
+
+    name: str
+    size: int
+    unit: str
+    frame: str
+    scale: tuple[float, ...]
+
+    def __post_init__(self):
+        if len(self.scale) != self.size or not all(s > 0 for s in self.scale):
+            raise SpecMismatch(f"term {self.name}: got scale {self.scale}, expected {self.size} positive numbers")
+
+
+@dataclass(frozen=True)
+class Spec:
+    """The contract between a task and the parameters trained on it."""
+
+    observation: tuple[Term, ...]
+    action: tuple[Term, ...]
+    period: float  # s, control period
+
+    @property
+    def observation_size(self) -> int:
+        return sum(term.size for term in self.observation)
+
+    @property
+    def action_size(self) -> int:
+        return sum(term.size for term in self.action)
+
+    @property
+    def digest(self) -> str:
+        """Twelve hex digits; equal specs, equal digests."""
+        return hashlib.sha256(json.dumps(self.as_dict(), sort_keys=True).encode()).hexdigest()[:12]
+
+    def as_dict(self) -> dict:
+        return asdict(self)
+
+    @staticmethod
+    def from_dict(data: dict) -> "Spec":
+        def terms(key: str) -> tuple[Term, ...]:
+            return tuple(Term(**{**term, "scale": tuple(term["scale"])}) for term in data[key])
+
+        return Spec(terms("observation"), terms("action"), data["period"])
+
+    def observation_slice(self, name: str) -> slice:
+        """Where term `name` stands in the observation vector. Raises UnknownName."""
+        return _slice(self.observation, name)
+
+
+def observation_scale(spec: Spec) -> np.ndarray:
+    """(n,) scale of each entry of the observation vector, in the terms' units."""
+    return np.concatenate([term.scale for term in spec.observation])
+
+
+def action_scale(spec: Spec) -> np.ndarray:
+    """(m,) what an action of one means, in the terms' units."""
+    return np.concatenate([term.scale for term in spec.action])
+
+
+def _slice(terms: tuple[Term, ...], name: str) -> slice:
+    start = 0
+    for term in terms:
+        if term.name == name:
+            return slice(start, start + term.size)
+        start += term.size
+    raise UnknownName("observation term", name, [term.name for term in terms])
+
+
+def differences(got: Spec, expected: Spec) -> list[str]:
+    """Every way in which two specs differ, one line each; empty when they are equal."""
+    lines = []
+    if got.period != expected.period:
+        lines.append(f"period: got {got.period} s, expected {expected.period} s")
+    for kind in ("observation", "action"):
+        ours = {term.name: term for term in getattr(expected, kind)}
+        theirs = {term.name: term for term in getattr(got, kind)}
+        lines += [f"{kind}.{name}: not expected" for name in theirs.keys() - ours.keys()]
+        lines += [f"{kind}.{name}: missing" for name in ours.keys() - theirs.keys()]
+        for name in ours.keys() & theirs.keys():
+            lines += [
+                f"{kind}.{name}.{key}: got {value}, expected {getattr(ours[name], key)}"
+                for key, value in asdict(theirs[name]).items()
+                if value != getattr(ours[name], key)
+            ]
+        if not lines and list(ours) != list(theirs):
+            lines.append(f"{kind}: order got {list(theirs)}, expected {list(ours)}")
+    return sorted(lines)
+
+
+def require_equal(got: Spec, expected: Spec, what: str) -> None:
+    """Raises SpecMismatch with every difference when `got` is not `expected`."""
+    if found := differences(got, expected):
+        raise SpecMismatch(f"{what} do not fit the task: " + "; ".join(found))
