@@ -38,6 +38,18 @@ class Plant(Protocol):
         ...
 
 
+class Cell(Plant, Protocol):
+    """A simulated plant whose time can be moved by hand, as a mirror in real time needs it."""
+
+    def follow(self, command: Command) -> None:
+        """Takes a new reference; time stands still."""
+        ...
+
+    def advance(self, seconds: float) -> None:
+        """Lets time pass. Raises BadValue unless it is a whole number of the plant's own steps."""
+        ...
+
+
 class GuardedPlant:
     """A plant with the guard inside its send(). Whoever holds this cannot pass the guard by."""
 
@@ -96,12 +108,19 @@ class MockPlant:
         self._twist, self._gripper, self.now = np.zeros(6), 0.0, 0.0
         return setup_as_dict(self._setup)
 
+    def follow(self, command: Command) -> None:
+        self._reference, self._gripper = command.reference, command.gripper
+
+    def advance(self, seconds: float) -> None:
+        part = 1.0 - (1.0 - self.FOLLOWS) ** (seconds / self._task.period)
+        step = lie.log(lie.between(self._pose, self._reference)) * part
+        self._twist = lie.rotate_twist(self._pose[3:], step) / seconds
+        self._pose = lie.compose(self._pose, lie.exp(step))
+        self.now += seconds
+
     def send(self, command: Command) -> None:
-        step = lie.log(lie.between(self._pose, command.reference)) * self.FOLLOWS
-        moved = lie.compose(self._pose, lie.exp(step))
-        self._twist = lie.rotate_twist(self._pose[3:], step) / self._task.period
-        self._pose, self._reference, self._gripper = moved, command.reference, command.gripper
-        self.now += self._task.period
+        self.follow(command)
+        self.advance(self._task.period)
 
     def read(self) -> Samples:
         if self._setup is None:
