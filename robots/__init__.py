@@ -1,0 +1,1 @@
+"""One folder per robot: facts with units and sources (`ROBOT`) and its own MJCF (robot.xml)."""
