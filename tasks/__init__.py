@@ -1,0 +1,1 @@
+"""Tasks, one folder each: `TASK` in the folder's __init__.py, its scene beside it, found by name."""
