@@ -1,4 +1,4 @@
-"""Every folder in robots/ is tested by existing: its MJCF and its facts must tell the same story."""
+"""Every folder in robots/ is tested by existing: its MJCF and its facts tell the same story."""
 
 from importlib import import_module
 from pathlib import Path
@@ -104,7 +104,8 @@ def test_folder_and_name_agree(facts, robot):
 
 
 def test_joints_and_limits_agree_with_the_model(robot, model):
-    assert [model.joint(i).name for i in range(model.njnt)] == [joint.name for joint in robot.joints]
+    names = [model.joint(i).name for i in range(model.njnt)]
+    assert names == [joint.name for joint in robot.joints]
     assert model.nq == model.nv == len(robot.joints)
     limits = [(joint.lower, joint.upper) for joint in robot.joints]
     np.testing.assert_allclose(model.jnt_range, limits, atol=1e-6)
@@ -115,7 +116,7 @@ def test_joints_and_limits_agree_with_the_model(robot, model):
 
 def test_model_is_an_arm_and_nothing_else(model):
     assert (model.nu, model.nkey, model.nlight, model.ncam, model.nsensor, model.nmesh) == (0,) * 6
-    assert not (model.geom_bodyid == 0).any(), "no geoms in the world body: the scene brings the floor"
+    assert not (model.geom_bodyid == 0).any(), "the scene brings the floor, not the robot"
 
 
 def test_robot_never_collides_with_itself(model):
