@@ -1,5 +1,6 @@
 """Who acts: the person beside the robot. A scripted one has the same interface as a hand on a device."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -56,12 +57,12 @@ class Style:
 class ScriptedPerson:
     """Demonstrates, then takes over from a policy that stalls or moves away, and tapers off.
 
-    Owns an expert, a budget, and a memory of how the last practice episodes went without help. Uses only the
+    Owns an expert (a new one each episode), a budget, and a memory of how the last practice episodes went without help. Uses only the
     observation terms. All chance comes from `seed` and the episode's seed.
     """
 
-    def __init__(self, expert: Expert, style: Style | None = None, seed: int = 0):
-        self._expert, self._seed = expert, seed
+    def __init__(self, expert: Callable[[], Expert], style: Style | None = None, seed: int = 0):
+        self._make_expert, self._seed = expert, seed
         self.style = style or Style()
         self._unaided: list[bool] = []  # per practice episode: success without the person
         self.spent = 0  # steps given in practice
@@ -75,6 +76,7 @@ class ScriptedPerson:
         return float(1.0 - np.mean(self._unaided[-self.style.memory :]))
 
     def begin(self, kind: str, seed: int) -> None:
+        self._expert = self._make_expert()
         self._rng = np.random.default_rng([self._seed, seed])
         self._kind = kind
         self._is_watching = kind == "practice" and self._rng.random() < self.willingness

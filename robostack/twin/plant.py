@@ -1,0 +1,95 @@
+"""The mirror of one cell as a plant: same samples, same commands, exact by seed."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import mujoco
+import numpy as np
+
+from robostack.core.errors import UnknownName
+from robostack.core.plant import setup_as_dict
+from robostack.core.robot import Robot
+from robostack.core.task import Task
+from robostack.core.types import Command, Sample, Samples
+from robostack.twin import scene as scenes
+from robostack.twin.cells import PERFECT, Cells, SensorModel
+from robostack.twin.render import Camera
+
+ONE = np.array([0])
+
+
+class TwinPlant:
+    """Owns one simulated cell. `cameras` are rendered with every read(), (size, size, 3) uint8."""
+
+    kind, is_guarded, is_lockstep = "twin", False, True
+
+    def __init__(
+        self,
+        task: Task,
+        robot: Robot,
+        cameras: Sequence[str] = (),
+        noise: bool = True,
+        size: int = 128,
+    ):
+        self.scene = scenes.build(robot, task)
+        for name in cameras:
+            if name not in self.scene.cameras:
+                raise UnknownName("camera", name, self.scene.cameras, f"task {task.name}")
+        self._task = task
+        self.cells = Cells(self.scene, 1, threads=1, sensors=SensorModel() if noise else PERFECT)
+        self._cameras = {name: Camera(self.scene, name, size, size) for name in cameras}
+        self._samples: Samples | None = None
+
+    @property
+    def now(self) -> float:
+        return float(self.cells.time[0])
+
+    def reset(self, seed: int) -> dict[str, Any]:
+        setup = self._task.draw(self._task.options, np.random.default_rng(seed))
+        self.cells.reset(ONE, [setup], seed)
+        self._samples = None
+        return setup_as_dict(setup)
+
+    def send(self, command: Command) -> None:
+        self.follow(command)
+        self.advance(self._task.period)
+
+    def follow(self, command: Command) -> None:
+        self.cells.follow(command.reference[None], np.array([command.gripper]))
+        self._samples = None
+
+    def advance(self, seconds: float) -> None:
+        timestep = self.scene.model.opt.timestep
+        self.cells.advance(scenes.whole_steps(seconds, timestep, "time to advance"))
+        self._samples = None
+
+    def read(self) -> Samples:
+        """Newest samples; reading twice gives the same, since the noise is drawn once per measurement."""
+        if self._samples is None:
+            self._samples = self._measure()
+        return self._samples
+
+    def _measure(self) -> Samples:
+        now = self.now
+        # After a reset the cell has stood still for longer than the sensors are late.
+        measured = max(0.0, now - self.cells.sensors.delay)
+        late = {"tool_pose", "tool_twist", "wrench"}
+        samples = {
+            name: Sample(measured if name in late else now, value[0])
+            for name, value in self.cells.measure().items()
+        }
+        samples["joint_position"] = Sample(now, self.cells.joint_positions()[0])
+        samples["joint_velocity"] = Sample(now, self.cells.joint_velocities()[0])
+        for name, camera in self._cameras.items():
+            samples[name] = Sample(now, camera.render(self.cells.data(0)))
+        return samples
+
+    @property
+    def data(self) -> mujoco.MjData:
+        """The cell's state, for a viewer."""
+        return self.cells.data(0)
+
+    def close(self) -> None:
+        for camera in self._cameras.values():
+            camera.close()
+        self._cameras = {}
