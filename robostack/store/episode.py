@@ -49,6 +49,10 @@ class EpisodeWriter:
                 f"episode {header.index} has spec {header.spec}, its writer {self._spec.digest}"
             )
         self._drop()  # an episode that nobody ended stays what it is: cut
+        self._index, self._count, self._is_success, self._time = header.index, 0, False, 0.0
+        about = {"format": wire.FORMAT, "header": asdict(header), "spec": self._spec.as_dict()}
+        # Stamps come with steps, so these two wait in memory for the first one.
+        self._opening = [(wire.HEADER, about), (wire.OBSERVATION, self._frame(0, observation))]
         path = self._folder / f"{header.index:06d}-{header.kind}.mcap"
         with explained("record", path):
             self._folder.mkdir(parents=True, exist_ok=True)
@@ -56,10 +60,6 @@ class EpisodeWriter:
                 raise FileExistsError(errno.EEXIST, f"there is an episode {header.index} already")
             self._file = wire.MessageFile(path, self._spec)
             self._file.commit()
-        self._index, self._count, self._is_success, self._time = header.index, 0, False, 0.0
-        about = {"format": wire.FORMAT, "header": asdict(header), "spec": self._spec.as_dict()}
-        # Stamps come with steps, so these two wait in memory for the first one.
-        self._opening = [(wire.HEADER, about), (wire.OBSERVATION, self._frame(0, observation))]
 
     def append(self, step: Step, next_observation: np.ndarray) -> None:
         """Writes a step and the frame after it at one stroke: a reader sees both or neither."""

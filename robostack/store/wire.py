@@ -25,7 +25,7 @@ _CHANNELS = {name: number for number, name in enumerate((HEADER, OBSERVATION, ST
 _PREFIX = "/episode/"
 _CHANNEL, _MESSAGE = 0x04, 0x05  # opcodes of MCAP, https://mcap.dev/spec
 _CHECKSUM = b',"crc32":'
-_LATEST = 2**64 - 1  # ns
+_LATEST = 1.8e10  # s; MCAP counts nanoseconds in 64 bits
 
 
 class MessageFile:
@@ -57,8 +57,8 @@ class MessageFile:
         for name, stamp, record in messages:
             text = json.dumps(record, allow_nan=False, separators=(",", ":"), default=_plain)
             body = text.encode()[:-1]
-            chain = crc32(body, chain)
-            time = min(max(0, round(stamp * 1e9)), _LATEST)
+            chain = _checksum(name, body, chain)
+            time = round(min(max(0.0, stamp), _LATEST) * 1e9)
             ready.append((_CHANNELS[name], time, body + _CHECKSUM + b"%d}" % chain))
         for channel, time, data in ready:
             self._writer.add_message(channel, time, data, time)
@@ -100,14 +100,22 @@ def messages(data: bytes) -> Iterator[tuple[str, dict]]:
             return
         if opcode == _CHANNEL:
             number, _, length = struct.unpack_from("<HHI", data, start)
-            names[number] = data[start + 8 : start + 8 + length].decode().removeprefix(_PREFIX)
+            names[number] = (
+                data[start + 8 : start + 8 + length].decode(errors="replace").removeprefix(_PREFIX)
+            )
         elif opcode == _MESSAGE:
             (number,) = struct.unpack_from("<H", data, start)
             body, _, checksum = data[start + 22 : place].rpartition(_CHECKSUM)
-            chain = crc32(body, chain)
-            if checksum != b"%d}" % chain or number not in names:
+            name = names.get(number, "")
+            chain = _checksum(name, body, chain)
+            if checksum != b"%d}" % chain:
                 return
-            yield names[number], json.loads(body + b"}")
+            yield name, json.loads(body + b"}")
+
+
+def _checksum(name: str, body: bytes, chain: int) -> int:
+    """CRC-32 of the message before, this one's name and its body."""
+    return crc32(body, crc32(name.encode(), chain))
 
 
 def _plain(value: object) -> object:
