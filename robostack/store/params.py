@@ -74,13 +74,13 @@ def load(path: Path, expected_spec: Spec | None = None) -> Parameters:
         data = path.read_bytes()
     try:
         labels = _labels(data)
+        sha256 = labels["sha256"]
+        if hashlib.sha256(_put_hash(data, _ZEROS.decode())).hexdigest() != sha256:
+            raise RobostackError(f"{path} is damaged: its sha256 is not the one it was saved with")
         if labels["format"] != FORMAT:
             raise RobostackError(
                 f"{path} has parameter format {labels['format']}, this robostack reads {FORMAT}"
             )
-        sha256 = labels["sha256"]
-        if hashlib.sha256(_put_hash(data, _ZEROS.decode())).hexdigest() != sha256:
-            raise RobostackError(f"{path} is damaged: its sha256 is not the one it was saved with")
         found = Parameters(
             version=int(labels["version"]),
             arrays=safetensors.load(data),
