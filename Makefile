@@ -80,5 +80,5 @@ $(READY): setup.py setup.cfg $(wildcard libexec/*)
 	    "$$python" -m venv --clear $(if $(ROS),--system-site-packages) .venv
 	fi
 	echo 'Installing robostack and its libraries into .venv; the first time takes a minute or two.'
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[$(if $(ROS),,ros,)dev]'
+	$(BIN)/python -m pip install -qq --disable-pip-version-check -e '.[$(if $(ROS),,ros,)dev]'
 	touch $@

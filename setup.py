@@ -55,6 +55,7 @@ DEV = [
     "pytest-timeout>=2.3",
     "pytest-xdist>=3.6",
     "hypothesis>=6.100",
+    "jsonschema>=4.20",  # Checks the schemas that episode files carry.
     "ruff>=0.14",
     "pyright[nodejs]>=1.1.400",
     "setuptools>=70.1",  # For builds without isolation: the first to have bdist_wheel.
