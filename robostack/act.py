@@ -1,0 +1,257 @@
+"""Door `act`: the actor. Runs a run's episodes on its cell: demonstrations, practice, checks, the last examination."""
+
+import argparse
+import signal
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from robostack import config as configs
+from robostack.config import RunConfig
+from robostack.core import clock
+from robostack.core.errors import Unavailable
+from robostack.core.guard import Guard
+from robostack.core.loop import Loop, StillPolicy
+from robostack.core.operator import Nobody, ScriptedPerson
+from robostack.core.plant import GuardedPlant, Plant
+from robostack.core.types import Episode, Samples, Step
+from robostack.learn.policy import LearnedPolicy
+from robostack.store import params
+from robostack.store.episode import EpisodeWriter, next_index
+from robostack.store.run import Run, write_json
+from robostack.twin.plant import TwinPlant
+
+SEEDS_A_RUN = 1_000_000  # seed of episode i in run s: s * this + i
+VALIDATION, EVALUATION = 800_000, 900_000  # where those episodes' seeds begin: no other episode comes near
+PATIENCE = 120.0  # s without a new version of the parameters before the actor asks whether the learner lives
+CANDIDATES = 3  # versions that validation chooses from
+
+
+def make_plant(config: RunConfig) -> Plant:
+    """The run's cell, behind its guard."""
+    task, robot = config.load_task(), config.load_robot()
+    if config.plant == "twin":
+        guard = Guard(robot.safety, task.period)
+        return GuardedPlant(TwinPlant(task, robot, noise=config.noise), guard)
+    from robostack.ros.plant import RosPlant  # needs rclpy, which a mirror in the process does not
+
+    return RosPlant(task, robot, lockstep=config.lockstep)
+
+
+@dataclass
+class Progress:
+    """What the actor tells the outside, about twice a second, in actor.json."""
+
+    path: Path
+    phase: str = "starting"
+    episodes: int = 0
+    steps: int = 0  # of practice
+    successes: list[bool] = field(default_factory=list)  # practice and checks
+    unaided: list[bool] = field(default_factory=list)  # episodes in which the person did not act
+    person_steps: list[float] = field(default_factory=list)  # share of steps, per practice episode
+    lateness: list[float] = field(default_factory=list)  # s, the newest ticks
+    checks: list[dict] = field(default_factory=list)
+    evaluated: list[bool] = field(default_factory=list)
+    _written: float = 0.0
+
+    def write(self, now: bool = False) -> None:
+        if not now and clock.now() - self._written < 0.5:
+            return
+        self._written = clock.now()
+        recent = {
+            "success": self.successes[-20:],
+            "unaided": self.unaided[-20:],
+            "person_share": float(np.mean(self.person_steps[-20:] or [0.0])),
+            "lateness_p99": float(np.percentile(self.lateness[-1000:] or [0.0], 99)),
+        }
+        done = {"evaluated": len(self.evaluated), "evaluation_successes": sum(self.evaluated)}
+        facts = {"phase": self.phase, "episodes": self.episodes, "steps": self.steps}
+        write_json(self.path, facts | recent | done | {"checks": self.checks, "written": clock.wall_time()})
+
+
+class Actor:
+    """Owns the order of a run's episodes. Continues where the run folder stands."""
+
+    def __init__(self, run: Run, config: RunConfig, plant: Plant):
+        self._run, self._config, self._plant = run, config, plant
+        self._task = config.load_task()
+        robot = config.load_robot()
+        self._person = ScriptedPerson(
+            lambda: self._task.expert(self._task.options), config.person, config.seed
+        )
+        self.progress = Progress(run.path / "actor.json")
+        parts = {"plant": plant, "task": self._task, "robot": robot, "on_tick": self._on_tick}
+        self._spec = (spec := Loop(**parts).spec)
+        recorder = EpisodeWriter(run.episodes, spec)
+        self._aided = Loop(**parts, operator=self._person, recorder=recorder)
+        self._alone = Loop(**parts, operator=Nobody(), recorder=recorder)
+        self._policy: LearnedPolicy | None = None
+        self._index = next_index(run.episodes)
+        self._trained = 0  # episodes after the demonstrations that the learner sees
+
+    def run(self) -> None:
+        """Everything in order; leaves report material in the run folder."""
+        self._demonstrate()
+        self._practise()
+        version = self._choose()
+        self._examine(version)
+        self._enter("done")
+
+    def _demonstrate(self) -> None:
+        self._enter("demonstrations")
+        still = StillPolicy(self._spec.action_size)
+        while self._index < self._config.demonstrations:
+            self._play(self._aided, still, "demonstration")
+
+    def _practise(self) -> None:
+        config, practised, perfect = self._config, 0, 0
+        while self.progress.steps < config.steps and perfect < config.perfect_checks:
+            self._enter("practice")
+            episode = self._play(self._aided, self._newest(), "practice")
+            practised += 1
+            self._trained += 1
+            self.progress.successes.append(episode.is_success)
+            self.progress.person_steps.append(episode.person_share)
+            if not episode.person_share:
+                self.progress.unaided.append(episode.is_success)
+            if practised % config.check_every == 0:
+                perfect = perfect + 1 if self._check() else 0
+        if not self.progress.checks:
+            self._check()
+
+    def _check(self) -> bool:
+        """The policy alone, deterministic, the same weights throughout. Whether it never failed."""
+        self._enter("check")
+        policy = self._newest()
+        episodes = []
+        for _ in range(self._config.check_episodes):
+            episodes.append(self._play(self._alone, policy, "solo"))
+            self._trained += 1
+            self.progress.unaided.append(episodes[-1].is_success)
+            self.progress.successes.append(episodes[-1].is_success)
+        wins = sum(episode.is_success for episode in episodes)
+        params.pin(self._run.params, f"check-{len(self.progress.checks):03d}", policy.version)
+        self.progress.checks.append(
+            {
+                "version": policy.version,
+                "steps": self.progress.steps,
+                "successes": wins,
+                "episodes": len(episodes),
+                "length": float(np.mean([len(episode.steps) for episode in episodes])),
+                "willingness": self._person.willingness,
+            }
+        )
+        self.progress.write(now=True)
+        return wins == len(episodes)
+
+    def _choose(self) -> int:
+        """The best of the checked versions, by episodes made for the choice alone; pinned as "best"."""
+        self._enter("validation")
+        ranked = sorted(
+            self.progress.checks,
+            key=lambda check: (check["successes"] / check["episodes"], -check["length"]),
+            reverse=True,
+        )
+        scores = []
+        for check in ranked[:CANDIDATES]:
+            policy = self._load(check["version"])
+            played = [
+                self._play(self._alone, policy, "validation", VALIDATION + i)
+                for i in range(self._config.validation)
+            ]
+            wins = sum(episode.is_success for episode in played)
+            length = float(np.mean([len(episode.steps) for episode in played])) if played else 0.0
+            check["validation"] = wins
+            scores.append(((wins, -length), check["version"]))
+        best = max(scores)[1]
+        params.pin(self._run.params, "best", best)
+        return best
+
+    def _examine(self, version: int) -> None:
+        self._enter("evaluation")
+        policy = self._load(version)
+        for i in range(self._config.evaluation):
+            episode = self._play(self._alone, policy, "evaluation", EVALUATION + i)
+            self.progress.evaluated.append(episode.is_success)
+
+    def _play(self, loop: Loop, policy, kind: str, seed: int | None = None) -> Episode:
+        index = self._index
+        seed = self._config.seed * SEEDS_A_RUN + (index if seed is None else seed)
+        episode = loop.run(policy, kind, index, seed)
+        self._index += 1
+        self.progress.episodes = self._index
+        self.progress.write()
+        return episode
+
+    def _on_tick(self, samples: Samples, step: Step | None) -> None:
+        del samples
+        if step is None:
+            return
+        self.progress.lateness.append(step.lateness)
+        if self.progress.phase == "practice":
+            self.progress.steps += 1
+            if not self._config.lockstep:
+                self._newest()
+        self.progress.write()
+
+    def _newest(self) -> LearnedPolicy:
+        """The policy to practise with.
+
+        In lockstep this is a fixed function of the episodes so far, whatever the machine's speed: the version made
+        from all episodes but the last, so that actor and learner work at the same time and runs repeat exactly.
+        """
+        if self._config.lockstep:
+            wanted = max(0, self._trained - 1)
+        else:
+            wanted = max(0, params.latest_version(self._run.params))
+        if self._policy is None or self._policy.version != wanted:
+            self._await(wanted)
+            self._load(wanted)
+        assert self._policy is not None
+        return self._policy
+
+    def _load(self, version: int) -> LearnedPolicy:
+        found = params.load(params.path_of(self._run.params, version), self._spec)
+        if self._policy is None:
+            self._policy = LearnedPolicy(self._spec, found)
+        else:
+            self._policy.take(found)
+        return self._policy
+
+    def _await(self, version: int) -> None:
+        path, start = params.path_of(self._run.params, version), clock.now()
+        while not path.exists():
+            if clock.now() - start > PATIENCE:
+                raise Unavailable(
+                    f"no parameters of version {version} in {PATIENCE:.0f} s; is the learner of {self._run.path} alive?"
+                )
+            self.progress.write()
+            clock.sleep(0.002)
+
+    def _enter(self, phase: str) -> None:
+        if phase != self.progress.phase:
+            self.progress.phase = phase
+            self.progress.write(now=True)
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Runs the actor of a run folder."""
+    parser = argparse.ArgumentParser(prog="robostack act", description=__doc__)
+    parser.add_argument("run", type=Path, help="run folder, as `robostack train` makes it")
+    arguments = parser.parse_args(argv)
+    run = Run.open(arguments.run)
+    config = configs.from_dict(run.config)
+    signal.signal(signal.SIGTERM, _leave)
+    plant = make_plant(config)
+    try:
+        Actor(run, config, plant).run()
+    finally:
+        plant.close()
+    return 0
+
+
+def _leave(*_) -> None:
+    raise SystemExit(143)
+
+

@@ -1,0 +1,45 @@
+"""The learner: episodes in, one jitted call per learner step, versions of the actor's weights out."""
+
+from functools import partial
+
+import jax
+import numpy as np
+
+from robostack.core.spec import Spec
+from robostack.core.types import Episode
+from robostack.learn.memory import DeviceReplay, Memory, sample
+from robostack.learn.sac import Config, LearnerState, Sac
+from robostack.store.replay import Replay
+
+
+@partial(jax.jit, static_argnums=0, donate_argnums=1)
+def learner_step(sac: Sac, state: LearnerState, memory: Memory) -> tuple[LearnerState, dict]:
+    """Draws the batches and makes every update of one learner step, on the device."""
+    key, sample_key = jax.random.split(state.key)
+    batches = sample(memory, sample_key, sac.config.critic_updates, sac.config.batch)
+    return sac.step(state._replace(key=key), batches)
+
+
+class Learner:
+    """Owns the algorithm's state and the replay memory."""
+
+    def __init__(self, spec: Spec, config: Config, seed: int, capacity_frames: int = 100_000):
+        self.sac = Sac(spec, config)
+        self.state = self.sac.init(jax.random.key(seed))
+        self.replay = Replay(spec, capacity_frames)
+        self._device = DeviceReplay(self.replay)
+        self.steps = 0  # learner steps so far
+
+    def add(self, episodes: list[Episode]) -> None:
+        """Takes whole episodes in. Raises BadValue for numbers that are not finite."""
+        for episode in episodes:
+            self.replay.add(episode)
+        self._device.sync()
+
+    def train(self, steps: int) -> dict[str, float]:
+        """Makes so many learner steps and returns the last one's numbers."""
+        info: dict = {}
+        for _ in range(steps):
+            self.state, info = learner_step(self.sac, self.state, self._device.memory)
+        self.steps += steps
+        return {name: float(np.asarray(value)) for name, value in info.items()}
