@@ -35,7 +35,7 @@ ROOMS = {
     "console": ("core store", "cv2"),
     "calibration": ("core robots tasks twin study", "cv2 scipy"),
 }
-DOORS = "rich matplotlib ray"  # robostack/*.py: every room and library above, and these.
+DOORS = "rich matplotlib ray launch"  # robostack/*.py: every room and library above, and these.
 
 BESIDE = ("robots", "tasks", "calibration")  # Top-level folders, linked into the package.
 PURE = words("core robots tasks")  # Facts and arithmetic: no threads, network or processes.

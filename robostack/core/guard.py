@@ -51,12 +51,17 @@ class Guard:
     def stop_reason(self) -> str:
         return self._stop
 
-    def check(self, command: Command, samples: Samples, now: float) -> Verdict:
-        """Judges one new command against the newest samples; `now` is the plant's clock, s."""
+    def check(
+        self, command: Command, samples: Samples, now: float, period: float | None = None
+    ) -> Verdict:
+        """Judges one new command against the newest samples; `now` is the plant's clock, s.
+
+        `period`: s since the command before, where it is not the guard's own.
+        """
         if reason := self._reason_to_hold(command, samples, now):
             return self.hold(command, samples, f"hold: {reason}")
         last = self._last if self._last is not None else samples["tool_pose"].value
-        reference, reasons = self._limit(last, command.reference)
+        reference, reasons = self._limit(last, command.reference, period or self._period)
         self._last = reference
         return Verdict(replace(command, reference=reference), "; ".join(reasons))
 
@@ -79,11 +84,18 @@ class Guard:
             return "the command's quaternion is not of unit length or its gripper is outside 0..1"
         if (age := now - command.stamp) > limits.command_age:
             return f"command is {age * 1e3:.0f} ms old, limit {limits.command_age * 1e3:.0f} ms"
+        return self.watch(samples, now)
+
+    def watch(self, samples: Samples, now: float) -> str:
+        """Why the cell must hold whatever is commanded; empty when it may move."""
+        if self._stop:
+            return f"stopped ({self._stop}); a person must clear it"
         for name in ("tool_pose", "wrench"):
             if (sample := samples.get(name)) is None or not np.isfinite(sample.value).all():
                 return f"no finite {name}"
-            if (age := now - sample.stamp) > limits.command_age:
-                return f"{name} is {age * 1e3:.0f} ms old, limit {limits.command_age * 1e3:.0f} ms"
+            if (age := now - sample.stamp) > self.limits.command_age:
+                limit = self.limits.command_age
+                return f"{name} is {age * 1e3:.0f} ms old, limit {limit * 1e3:.0f} ms"
         return self._reason_of_force(samples["wrench"].value)
 
     def _reason_of_force(self, wrench: np.ndarray) -> str:
@@ -94,9 +106,11 @@ class Guard:
             return f"torque {torque:.1f} N m, limit {self.limits.torque:.1f} N m"
         return ""
 
-    def _limit(self, last: np.ndarray, wanted: np.ndarray) -> tuple[np.ndarray, list[str]]:
+    def _limit(
+        self, last: np.ndarray, wanted: np.ndarray, period: float
+    ) -> tuple[np.ndarray, list[str]]:
         """The nearest reference to `wanted` that respects acceleration, speed and, above both, the workspace."""
-        limits, period, reasons = self.limits, self._period, []
+        limits, reasons = self.limits, []
         turn = lie.so3_log(lie.quat_multiply(wanted[3:], lie.quat_conjugate(last[3:])))  # base frame
         velocity = np.concatenate([wanted[:3] - last[:3], turn]) / period
         asked = velocity.copy()

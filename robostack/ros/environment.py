@@ -1,0 +1,99 @@
+"""What ROS 2 reads from the environment, in one place. Needs no ROS 2 itself."""
+
+import fcntl
+import os
+import random
+import socket
+import sys
+import tempfile
+from pathlib import Path
+
+from robostack.core.errors import BadValue, Unavailable
+
+LAST_DOMAIN = 101  # from 102 on, Fast DDS' ports reach into Linux' ephemeral range
+PORT_BASE, PORTS_PER_DOMAIN = 7400, 250  # DDS-RTPS 9.6.1.1
+CHECKOUT = Path(__file__).resolve().parents[2]
+_held = []  # lock files of the domains that this process claimed
+
+
+def prepare() -> None:
+    """Sets what is not set yet: discovery on this machine only, shared memory large enough for images."""
+    defaults = {
+        "ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST",
+        "AMENT_PREFIX_PATH": sys.prefix,  # the wheels do not set it, and ament_index needs it
+    }
+    if profile := share("launch/config/fastdds_local.xml"):
+        defaults["FASTRTPS_DEFAULT_PROFILES_FILE"] = str(profile)  # Jazzy
+        defaults["FASTDDS_DEFAULT_PROFILES_FILE"] = str(profile)  # Kilted and later
+    for name, value in defaults.items():
+        os.environ.setdefault(name, value)
+    domain()
+
+
+def domain() -> int:
+    """The ROS domain of this process, 0 when none is set. Raises BadValue outside 0 to 101."""
+    text = os.environ.get("ROS_DOMAIN_ID") or "0"
+    if not text.isdecimal() or int(text) > LAST_DOMAIN:
+        raise BadValue(
+            f'ROS_DOMAIN_ID is "{text}", expected 0 to {LAST_DOMAIN}; above, its ports meet other '
+            "programs. Mend it with `export ROS_DOMAIN_ID=0`"
+        )
+    return int(text)
+
+
+def prefixes() -> list[Path]:
+    """Where robostack may be installed: this interpreter's prefix, then the sourced ones."""
+    sourced = os.environ.get("AMENT_PREFIX_PATH", "").split(os.pathsep)
+    return [Path(sys.prefix), *(Path(prefix) for prefix in sourced if prefix)]
+
+
+def share(path: str) -> Path | None:
+    """A file of the checkout or of share/robostack, by its path in the repository."""
+    places = [CHECKOUT, *(prefix / "share/robostack" for prefix in prefixes())]
+    return next((place / path for place in places if (place / path).is_file()), None)
+
+
+def executable(name: str) -> Path | None:
+    """A node of ours: from the checkout's libexec, or from lib/robostack where it is installed."""
+    places = [CHECKOUT / "libexec", *(prefix / "lib/robostack" for prefix in prefixes())]
+    return next((place / name for place in places if (place / name).is_file()), None)
+
+
+def free_domain() -> int:
+    """A ROS domain that no other cell on this machine uses; it stays ours until this process ends."""
+    numbers = list(range(1, LAST_DOMAIN + 1))
+    random.SystemRandom().shuffle(numbers)
+    for number in numbers:
+        if (lock := _claim(number)) is None:
+            continue
+        if _is_quiet(number):
+            _held.append(lock)
+            return number
+        lock.close()
+    raise Unavailable("all ROS domains from 1 to 101 are in use on this machine; stop a cell first")
+
+
+def _claim(number: int):
+    """The domain's lock file, locked, or None. It frees itself when its process dies."""
+    try:
+        lock = (Path(tempfile.gettempdir()) / f"robostack-ros-domain-{number}").open("w")
+    except PermissionError:  # another user's
+        return None
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        lock.close()
+        return None
+    return lock
+
+
+def _is_quiet(number: int) -> bool:
+    """Whether nobody holds the ports of the domain's first participants."""
+    base = PORT_BASE + PORTS_PER_DOMAIN * number
+    for port in (base, base + 1, *range(base + 10, base + 18)):  # multicast, then four pairs
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+            try:
+                probe.bind(("0.0.0.0", port))  # meets holders of 127.0.0.1 too
+            except OSError:
+                return False
+    return True

@@ -1,0 +1,224 @@
+"""A simulated cell on a driver's topics: what listens to it cannot tell it from the robot."""
+
+# First, since it says what is missing where there is no ROS 2.
+from robostack.ros import runtime
+
+# isort: split
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from geometry_msgs.msg import PoseStamped, TwistStamped, WrenchStamped
+from rcl_interfaces.msg import IntegerRange, ParameterDescriptor
+from rosgraph_msgs.msg import Clock
+from sensor_msgs.msg import CameraInfo, Image, JointState
+from std_msgs.msg import Float64MultiArray
+from std_srvs.srv import Trigger
+
+from robostack.core import clock
+from robostack.core.errors import BadValue, RobostackError
+from robostack.core.plant import Cell
+from robostack.core.robot import Robot
+from robostack.core.task import Task
+from robostack.core.types import Command, Sample
+from robostack.ros import messages, topics
+
+MOST_OWED_S = 0.1  # s that a late mirror catches up with at once; beyond, the cell slept too
+EARLY = 1e-6  # s; stamps this close are the same moment
+SEED = ParameterDescriptor(
+    description="what chance draws at the next reset",
+    integer_range=[IntegerRange(from_value=0, to_value=2**62, step=1)],
+)
+
+
+class MirrorNode:
+    """Owns a cell and serves it. Everything happens in the loop's thread, rendering too.
+
+    In lockstep each target moves time on by one control period. In real time the cell runs at `rate` (Hz) on the
+    system's clock and follows the newest target. `cameras` are the samples that are images, `K` their matrices
+    (3, 3), pixels.
+    """
+
+    def __init__(
+        self,
+        session: runtime.Session,
+        cell: Cell,
+        task: Task,
+        robot: Robot,
+        lockstep: bool,
+        rate: float = 100.0,
+        cameras: tuple[str, ...] = (),
+        K: Mapping[str, np.ndarray] | None = None,
+    ):
+        self.session, self._cell, self._task, self._robot = session, cell, task, robot
+        self._is_lockstep, self._rate = lockstep, rate
+        self._cameras, self._K = cameras, K or {}
+        self._target: PoseStamped | None = None  # newest that the cell has not got yet
+        self._opening: float | None = None  # newest; in lockstep None until it came
+        self._reset_at = 0.0  # s, system clock
+        self._started, self._done = 0.0, 0  # s, steady clock, of the reset; ticks since
+        self._joints = [joint.name for joint in robot.joints]
+        self._out: dict[str, Any] = {}
+        self._connect()
+        self._reset(self._seed)
+
+    def _connect(self) -> None:
+        node, commands = self.session.node, topics.commands(self._is_lockstep)
+        for kind, topic in (
+            (PoseStamped, topics.CURRENT_POSE),
+            (TwistStamped, topics.CURRENT_TWIST),
+            (WrenchStamped, topics.EXTERNAL_WRENCH),
+            (PoseStamped, topics.TASK_TARGET),
+            (JointState, topics.JOINT_STATES),
+            (JointState, topics.GRIPPER_STATES),
+            (Clock, topics.CLOCK),
+            *((Image, topics.image(camera)) for camera in self._cameras),
+            *((CameraInfo, topics.camera_info(camera)) for camera in self._cameras),
+        ):
+            if topic != topics.GRIPPER_STATES or self._task.gripper:
+                self._out[topic] = node.create_publisher(kind, topic, commands)
+        self._target_in = self.session.subscribe(
+            PoseStamped, topics.TARGET_POSE, commands, self._take_target
+        )
+        if self._task.gripper:
+            self.session.subscribe(
+                Float64MultiArray, topics.GRIPPER_COMMAND, commands, self._take_gripper
+            )
+        node.declare_parameter("seed", 0, SEED)
+        # Last: discovery keeps the order, so an answer proves that every topic is connected.
+        node.create_service(Trigger, topics.RESET, self._answer_reset)
+
+    def run(self) -> None:
+        """Works until SIGINT or SIGTERM."""
+        self.session.serve()
+        if self._is_lockstep:
+            self.session.loop()
+        else:
+            self.session.loop(self._tick, 1.0 / self._rate)
+
+    def close(self) -> None:
+        self.session.close()
+        self._cell.close()
+
+    # Messages in.
+
+    def _take_target(self, message: PoseStamped) -> None:
+        stamp = messages.stamp_of(message)
+        # Sent before a reset, arrived after it: in lockstep from the future, in real time from the past.
+        if (stamp > self._cell.now + EARLY) if self._is_lockstep else (stamp < self._reset_at):
+            return
+        self._target = message
+        self._step_if_complete()
+
+    def _take_gripper(self, message: Float64MultiArray) -> None:
+        self._opening = messages.from_opening(message)
+        self._step_if_complete()
+
+    def _step_if_complete(self) -> None:
+        """Lockstep: one control period, once the whole command is there."""
+        needs_opening = self._task.gripper and self._opening is None
+        if not self._is_lockstep or self._target is None or needs_opening:
+            return
+        if self._follow():
+            self._cell.advance(self._task.period)
+            self._publish()
+        self._opening = None
+
+    def _follow(self) -> bool:
+        """Hands the newest target to the cell, unless it is not finite."""
+        message, self._target = self._target, None
+        opening = 0.0 if self._opening is None else self._opening
+        try:
+            place = messages.from_pose(message, self._robot.base_frame, topics.TARGET_POSE)
+            if not np.isfinite(place).all() or not 0.0 <= opening <= 1.0:
+                raise BadValue(f"target_pose {place} with gripper {opening} is not a command")
+        except BadValue as error:
+            self.session.node.get_logger().error(f"refused: {error}", throttle_duration_sec=1.0)
+            return False
+        self._cell.follow(Command(messages.stamp_of(message), place, opening))
+        return True
+
+    # Time.
+
+    def _tick(self) -> None:
+        """Real time: lets as much of the cell's time pass as is due."""
+        if self._target is not None:
+            self._follow()
+        due = int((clock.now() - self._started) * self._rate)
+        self._done = max(self._done, due - int(MOST_OWED_S * self._rate))
+        while self._done < due:
+            self._cell.advance(1.0 / self._rate)
+            self._done += 1
+        self._publish(has_images=due % max(1, round(self._task.period * self._rate)) == 0)
+
+    # Messages out.
+
+    def _publish(self, has_images: bool = True) -> None:
+        """Everything the cell measures; the clock last."""
+        samples = self._cell.read()
+        # In real time a sample is as old as the cell says, on the system's clock.
+        zero = 0.0 if self._is_lockstep else runtime.system_now() - self._cell.now
+        base, out = self._robot.base_frame, self._out
+
+        def at(sample: Sample) -> float:
+            return zero + sample.stamp
+
+        pose, twist = samples["tool_pose"], samples["tool_twist"]
+        wrench, target = samples["wrench"], samples["target"]
+        out[topics.CURRENT_POSE].publish(messages.to_pose(pose.value, at(pose), base))
+        out[topics.CURRENT_TWIST].publish(messages.to_twist(twist.value, at(twist), base))
+        out[topics.EXTERNAL_WRENCH].publish(
+            messages.to_wrench(wrench.value, at(wrench), self._robot.tool_frame)
+        )
+        out[topics.TASK_TARGET].publish(messages.to_pose(target.value, at(target), base))
+        if self._task.gripper:
+            gripper = samples["gripper"]
+            out[topics.GRIPPER_STATES].publish(messages.to_gripper(gripper.value[0], at(gripper)))
+        if "joint_position" in samples and self._is_wanted(topics.JOINT_STATES):
+            joints, speed = samples["joint_position"], samples["joint_velocity"].value
+            out[topics.JOINT_STATES].publish(
+                messages.to_joints(self._joints, joints.value, at(joints), speed)
+            )
+        for camera in self._cameras if has_images else ():
+            self._publish_image(camera, samples[camera].value, at(samples[camera]))
+        out[topics.CLOCK].publish(messages.to_clock(zero + self._cell.now))
+
+    def _publish_image(self, camera: str, pixels: np.ndarray, stamp: float) -> None:
+        frame = topics.camera_frame(camera)
+        self._out[topics.image(camera)].publish(messages.to_image(pixels, stamp, frame))
+        if self._is_wanted(topics.camera_info(camera)):
+            info = messages.to_camera_info(pixels, stamp, frame, self._K.get(camera))
+            self._out[topics.camera_info(camera)].publish(info)
+
+    def _is_wanted(self, topic: str) -> bool:
+        return self._out[topic].get_subscription_count() > 0
+
+    # The reset.
+
+    @property
+    def _seed(self) -> int:
+        return self.session.node.get_parameter("seed").value
+
+    def _reset(self, seed: int) -> dict[str, Any]:
+        drawn = self._cell.reset(seed)
+        self._target = self._opening = None
+        self._reset_at, self._started, self._done = runtime.system_now(), clock.now(), 0
+        self._publish()
+        return drawn
+
+    def _answer_reset(self, request: Trigger.Request, response: Trigger.Response):
+        if self._is_lockstep and not self._target_in.get_publisher_count():
+            response.message = (
+                f"{topics.NOT_YET}: nobody publishes target_pose; is node guard alive?"
+            )
+            return response
+        try:
+            drawn = self.session.call(lambda: self._reset(self._seed))
+            # Beside what was drawn, what the controller follows now: only the cell knows it exactly.
+            reference = self._cell.read()["reference"].value.tolist()
+            response.message = json.dumps({**drawn, "reference": reference})
+            response.success = True
+        except RobostackError as error:
+            response.message = str(error)
+        return response

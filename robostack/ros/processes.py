@@ -1,0 +1,131 @@
+"""Processes that live and die together: the nodes of a cell. Needs no ROS 2."""
+
+import ctypes
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from robostack.core import clock
+from robostack.core.errors import Unavailable
+
+PR_SET_PDEATHSIG = 1  # linux/prctl.h
+INTERRUPT_S, TERMINATE_S = 1.5, 1.0  # s after SIGINT, and after SIGTERM; then SIGKILL
+POLL_S = 0.01
+
+_libc = ctypes.CDLL(None) if sys.platform == "linux" else None
+
+
+@dataclass(frozen=True)
+class Ended:
+    """A process that ended, and how: an exit status, or minus a signal's number."""
+
+    name: str
+    status: int
+
+    def __str__(self) -> str:
+        if self.status < 0:
+            return f"{self.name} was ended by {signal.Signals(-self.status).name}"
+        return f"{self.name} exited with status {self.status}"
+
+
+class ProcessGroup:
+    """Owns the processes started through it. Start them from a thread that lives as long as they should:
+    on Linux they get SIGTERM when it ends, so a killed parent leaves nothing behind.
+
+    Their output is printed line by line behind `[name]`. Ctrl-C reaches only the parent, which stops them in order.
+    """
+
+    def __init__(self, write=None):
+        self._write = write or (lambda line: print(line, flush=True))
+        self._processes: dict[str, subprocess.Popen] = {}
+        self._last: set[str] = set()
+        self._readers: list[threading.Thread] = []
+
+    def start(
+        self,
+        name: str,
+        command: Sequence[str],
+        environment: Mapping[str, str] | None = None,
+        stops_last: bool = False,
+        nice: int = 0,
+    ) -> None:
+        """Starts `command` with `environment` added to ours. `stops_last`: the guard, which holds what others leave."""
+        parent = os.getpid()
+
+        def before_exec():
+            if _libc:
+                _libc.prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+                if os.getppid() != parent:  # it died in between
+                    os._exit(1)
+            if nice:
+                os.nice(nice)
+
+        try:
+            process = subprocess.Popen(
+                list(command),
+                env={**os.environ, "PYTHONUNBUFFERED": "1", **(environment or {})},
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                text=True,
+                errors="replace",
+                start_new_session=True,
+                preexec_fn=before_exec,
+            )
+        except OSError as error:
+            raise Unavailable(f"cannot start {name}: {error}") from error
+        self._processes[name] = process
+        if stops_last:
+            self._last.add(name)
+        reader = threading.Thread(target=self._relay, args=(name, process), daemon=True)
+        self._readers.append(reader)
+        reader.start()
+
+    def pid(self, name: str) -> int:
+        return self._processes[name].pid
+
+    def poll(self) -> Ended | None:
+        """The first process that has ended, if any."""
+        for name, process in self._processes.items():
+            if (status := process.poll()) is not None:
+                return Ended(name, status)
+        return None
+
+    def stop(self) -> dict[str, int]:
+        """Ends all within 3 s, those that stop last after the others; returns their statuses. May be called twice."""
+        others = [name for name in self._processes if name not in self._last]
+        self._end(others)
+        self._end(list(self._last))
+        for reader in self._readers:
+            reader.join(0.5)
+        return {name: process.returncode for name, process in self._processes.items()}
+
+    def _end(self, names: list[str]) -> None:
+        processes = [self._processes[name] for name in names]
+        for number, patience in ((signal.SIGINT, INTERRUPT_S), (signal.SIGTERM, TERMINATE_S)):
+            for process in processes:
+                if process.poll() is None:
+                    process.send_signal(number)
+            deadline = clock.now() + patience
+            while any(process.poll() is None for process in processes) and clock.now() < deadline:
+                clock.sleep(POLL_S)
+        for process in processes:
+            if process.poll() is None:
+                process.kill()
+                process.wait()
+
+    def _relay(self, name: str, process: subprocess.Popen) -> None:
+        assert process.stdout is not None
+        with process.stdout:
+            for line in process.stdout:
+                self._write(f"[{name}] {line.rstrip()}")
+
+    def __enter__(self) -> "ProcessGroup":
+        return self
+
+    def __exit__(self, *_) -> None:
+        self.stop()
