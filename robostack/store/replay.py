@@ -48,8 +48,8 @@ class _Span(NamedTuple):
 class Replay:
     """Owns the rows. `capacity_frames` is fixed, so a copy elsewhere never changes shape.
 
-    Row i holds frame i and, where its label has STEP, the transition from i to i + 1. Untouched rows cost no
-    memory: the system hands out pages when they are first written.
+    Row i holds frame i and, where its label has STEP, the transition from i to i + 1; other rows have label 0.
+    Untouched rows cost no memory: the system hands out pages when they are first written.
     """
 
     def __init__(self, spec: Spec, capacity_frames: int):
@@ -105,8 +105,6 @@ class Replay:
         self.mask[steps] = [not step.terminated for step in episode.steps]
         self.label[steps] = STEP | (PRACTICE if is_practice else 0)
         self.label[steps][[step.who == Who.PERSON for step in episode.steps]] |= PERSON
-        self.action[stop - 1], self.reward[stop - 1], self.mask[stop - 1] = 0.0, 0.0, 0.0
-        self.label[stop - 1] = 0
         self.episode[start:stop] = episode.header.index
         self._changes.append(span)
         self._index()
