@@ -32,9 +32,11 @@ test-slow: $(READY) ## The tests that take longer
 	@$(BIN)/python -m pytest -m slow $(ARGS)
 
 lint: $(READY) ## Style and types
-	@$(BIN)/ruff check .
-	$(BIN)/ruff format --check .
-	$(BIN)/pyright
+	@failed=0
+	$(BIN)/ruff check --quiet . || failed=1
+	$(BIN)/ruff format --check --quiet . || failed=1
+	$(BIN)/pyright || failed=1
+	exit $$failed
 
 format: $(READY) ## Mend what `make lint` can mend by itself
 	@$(BIN)/ruff check --fix --quiet .
