@@ -142,3 +142,12 @@ def test_colcon_builds_a_workspace(tmp_path, options, inside):
     assert os.access(tmp_path / "install/robostack/lib/robostack/robostack", os.X_OK)
     sourced = 'set -e; . install/local_setup.sh; exec "$@"'
     assert_imports_from(tmp_path, ("sh", "-c", sourced, "sh", sys.executable))
+
+
+def test_make_says_which_python_it_needs(tmp_path):
+    command = ["make", "-f", str(ROOT / "Makefile"), "setup", "PYTHON=no-such-python"]
+    fresh = copy_of_the_sources(tmp_path)
+    done = subprocess.run(command, cwd=fresh, capture_output=True, text=True)
+    assert done.returncode
+    assert "robostack needs Python 3.11, 3.12 or 3.13" in done.stderr
+    assert "tried: no-such-python" in done.stderr
