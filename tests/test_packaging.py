@@ -124,8 +124,15 @@ def test_installed_wheel_finds_its_robots_and_serves_ros2_run(wheel, tmp_path):
     # Without --ignore-installed pip would take the developer's own install away.
     run(*pip, "--ignore-installed", "--prefix", tmp_path, wheel, cwd=tmp_path)
     assert_complete(modes(tmp_path), inside=SITE, data="")
-    assert os.access(tmp_path / "bin/robostack", os.X_OK)
-    assert_imports_from(tmp_path, (sys.executable,), PYTHONPATH=str(tmp_path / SITE))
+    here = {"PYTHONPATH": str(tmp_path / SITE)}
+    assert_imports_from(tmp_path, (sys.executable,), **here)
+    version = run(tmp_path / "bin/robostack", "--version", cwd=tmp_path, **here)
+    assert version.strip() == robostack.__version__
+
+
+def test_checkout_runs_without_an_install():
+    version = run(sys.executable, "-m", "robostack", "--version", cwd=ROOT)
+    assert version.strip() == robostack.__version__
 
 
 @pytest.mark.colcon
