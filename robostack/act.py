@@ -36,7 +36,7 @@ def make_plant(config: RunConfig) -> Plant:
         return GuardedPlant(TwinPlant(task, robot, noise=config.noise), guard)
     from robostack.ros.plant import RosPlant  # needs rclpy, which a mirror in the process does not
 
-    return RosPlant(task, robot, lockstep=config.lockstep)
+    return RosPlant(robot, task, lockstep=config.lockstep)
 
 
 @dataclass
@@ -53,6 +53,7 @@ class Progress:
     lateness: list[float] = field(default_factory=list)  # s, the newest ticks
     checks: list[dict] = field(default_factory=list)
     evaluated: list[bool] = field(default_factory=list)
+    training_seconds: float = 0.0  # from the first demonstration to the chosen version
     _written: float = 0.0
 
     def write(self, now: bool = False) -> None:
@@ -65,9 +66,10 @@ class Progress:
             "person_share": float(np.mean(self.person_steps[-20:] or [0.0])),
             "lateness_p99": float(np.percentile(self.lateness[-1000:] or [0.0], 99)),
         }
+        times = {"training_seconds": self.training_seconds, "written": clock.wall_time()}
         done = {"evaluated": len(self.evaluated), "evaluation_successes": sum(self.evaluated)}
         facts = {"phase": self.phase, "episodes": self.episodes, "steps": self.steps}
-        write_json(self.path, facts | recent | done | {"checks": self.checks, "written": clock.wall_time()})
+        write_json(self.path, facts | recent | done | times | {"checks": self.checks})
 
 
 class Actor:
@@ -92,9 +94,11 @@ class Actor:
 
     def run(self) -> None:
         """Everything in order; leaves report material in the run folder."""
+        start = clock.now()
         self._demonstrate()
         self._practise()
         version = self._choose()
+        self.progress.training_seconds = clock.now() - start
         self._examine(version)
         self._enter("done")
 
@@ -115,10 +119,9 @@ class Actor:
             self.progress.person_steps.append(episode.person_share)
             if not episode.person_share:
                 self.progress.unaided.append(episode.is_success)
-            if practised % config.check_every == 0:
+            is_last = self.progress.steps >= config.steps
+            if practised % config.check_every == 0 or is_last:
                 perfect = perfect + 1 if self._check() else 0
-        if not self.progress.checks:
-            self._check()
 
     def _check(self) -> bool:
         """The policy alone, deterministic, the same weights throughout. Whether it never failed."""
@@ -242,16 +245,14 @@ def main(argv: list[str] | None = None) -> int:
     arguments = parser.parse_args(argv)
     run = Run.open(arguments.run)
     config = configs.from_dict(run.config)
-    signal.signal(signal.SIGTERM, _leave)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     plant = make_plant(config)
     try:
         Actor(run, config, plant).run()
+    except KeyboardInterrupt:
+        return 130
     finally:
         plant.close()
     return 0
-
-
-def _leave(*_) -> None:
-    raise SystemExit(143)
 
 

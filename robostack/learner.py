@@ -1,7 +1,6 @@
 """Door `learn`: the learner. Follows a run's episodes and publishes versions of the actor's weights."""
 
 import argparse
-import os
 import signal
 from pathlib import Path
 
@@ -100,21 +99,17 @@ class Training:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Runs the learner of a run folder until its examination begins."""
+    """Runs the learner of a run folder until it is told to stop."""
     parser = argparse.ArgumentParser(prog="robostack learn", description=__doc__)
     parser.add_argument("run", type=Path, help="run folder, as `robostack train` makes it")
     arguments = parser.parse_args(argv)
     run = Run.open(arguments.run)
     config = configs.from_dict(run.config)
-    signal.signal(signal.SIGTERM, _leave)
-    if not config.lockstep:
-        os.nice(10)  # a tick of the actor goes before an update
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     training = Training(run, config)
-    while not training.is_over:
-        if not training.poll():
-            clock.sleep(0.005)
-    return 0
-
-
-def _leave(*_) -> None:
-    raise SystemExit(143)
+    try:
+        while True:
+            if training.is_over or not training.poll():
+                clock.sleep(0.005)
+    except KeyboardInterrupt:
+        return 0

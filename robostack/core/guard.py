@@ -14,6 +14,12 @@ from robostack.core.robot import SafetyLimits
 from robostack.core.types import Command, Samples
 
 
+SLACK = 1e-9  # relative, and m at the walls: rounding is no reason
+
+# The reference of a hold that knows no place to stay at: nothing may be sent.
+NOWHERE = np.full(7, np.nan)
+
+
 @dataclass(frozen=True)
 class Verdict:
     """What may be sent, and why it is not what was asked (empty when it is)."""
@@ -24,19 +30,19 @@ class Verdict:
 
 
 class Guard:
-    """Owns the last reference and its velocity, and the latched stop."""
+    """Owns the last reference, its velocity and the gripper's opening, and the latched stop."""
 
     def __init__(self, limits: SafetyLimits, period: float):
         self.limits = limits
         self._period = period  # s between commands
         self._last: np.ndarray | None = None
         self._velocity = np.zeros(6)  # of the reference, base frame, m/s and rad/s
+        self._opening: float | None = None
         self._stop = ""
 
     def reset(self) -> None:
         """Forgets the motion so far: the arm was moved by other means. A latched stop stays."""
-        self._last = None
-        self._velocity = np.zeros(6)
+        self._last, self._velocity, self._opening = None, np.zeros(6), None
 
     def stop(self, reason: str) -> None:
         """Latches a stop; the first reason stays."""
@@ -62,17 +68,23 @@ class Guard:
             return self.hold(command, samples, f"hold: {reason}")
         last = self._last if self._last is not None else samples["tool_pose"].value
         reference, reasons = self._limit(last, command.reference, period or self._period)
-        self._last = reference
+        self._last, self._opening = reference, command.gripper
         return Verdict(replace(command, reference=reference), "; ".join(reasons))
 
     def hold(self, command: Command, samples: Samples, reason: str) -> Verdict:
-        """Stay where the tool is measured: the spring relaxes, so force falls. Without a measurement, the last reference."""
-        measured = samples.get("tool_pose")
-        place = measured.value if measured is not None and np.isfinite(measured.value).all() else self._last
-        self.reset()
+        """Stay where the tool is measured: the spring relaxes, so force falls. The gripper stays as it is.
+
+        Without a measurement: at the last reference. Without that either the reference is NOWHERE.
+        """
+        place = _finite(samples, "tool_pose", self._last)
         self._last = None if place is None else np.array(place)
-        held = replace(command, reference=self._last if self._last is not None else command.reference)
-        return Verdict(held, reason, is_hold=True)
+        self._velocity = np.zeros(6)
+        opening = self._opening
+        if opening is None:
+            measured = _finite(samples, "gripper", np.nan_to_num([command.gripper]))
+            opening = float(np.clip(measured[0], 0.0, 1.0))
+        reference = NOWHERE if self._last is None else self._last
+        return Verdict(Command(command.stamp, reference, opening), reason, is_hold=True)
 
     def _reason_to_hold(self, command: Command, samples: Samples, now: float) -> str:
         limits = self.limits
@@ -82,7 +94,7 @@ class Guard:
             return "the command is not a finite pose"
         if abs(np.linalg.norm(command.reference[3:]) - 1.0) > 1e-3 or not 0.0 <= command.gripper <= 1.0:
             return "the command's quaternion is not of unit length or its gripper is outside 0..1"
-        if (age := now - command.stamp) > limits.command_age:
+        if not (age := now - command.stamp) <= limits.command_age:  # NaN is not fresh
             return f"command is {age * 1e3:.0f} ms old, limit {limits.command_age * 1e3:.0f} ms"
         return self.watch(samples, now)
 
@@ -93,7 +105,7 @@ class Guard:
         for name in ("tool_pose", "wrench"):
             if (sample := samples.get(name)) is None or not np.isfinite(sample.value).all():
                 return f"no finite {name}"
-            if (age := now - sample.stamp) > self.limits.command_age:
+            if not (age := now - sample.stamp) <= self.limits.command_age:
                 limit = self.limits.command_age
                 return f"{name} is {age * 1e3:.0f} ms old, limit {limit * 1e3:.0f} ms"
         return self._reason_of_force(samples["wrench"].value)
@@ -113,27 +125,26 @@ class Guard:
         limits, reasons = self.limits, []
         turn = lie.so3_log(lie.quat_multiply(wanted[3:], lie.quat_conjugate(last[3:])))  # base frame
         velocity = np.concatenate([wanted[:3] - last[:3], turn]) / period
-        asked = velocity.copy()
         for half, acceleration, speed, name in (
             (slice(0, 3), limits.linear_acceleration, limits.linear_speed, ""),
             (slice(3, 6), limits.angular_acceleration, limits.angular_speed, "angular "),
         ):
-            change = _shorten(velocity[half] - self._velocity[half], acceleration * period)
-            limited = self._velocity[half] + change
-            if not np.allclose(limited, velocity[half], atol=1e-9):
+            change = velocity[half] - self._velocity[half]
+            if np.linalg.norm(change) > acceleration * period * (1 + SLACK):
+                velocity[half] = self._velocity[half] + _shorten(change, acceleration * period)
                 reasons.append(f"limited: {name}acceleration")
-            velocity[half] = _shorten(limited, speed)
-            if not np.allclose(limited, velocity[half], atol=1e-9):
+            if np.linalg.norm(velocity[half]) > speed * (1 + SLACK):
+                velocity[half] = _shorten(velocity[half], speed)
                 reasons.append(f"limited: {name}speed")
         place = last[:3] + velocity[:3] * period
         inside = np.clip(place, limits.workspace_lower, limits.workspace_upper)
-        if not np.allclose(inside, place, atol=1e-9):
+        if np.abs(inside - place).max() > SLACK:
             # From outside, come back no faster than the speed limit; from inside the box is a wall.
             place = last[:3] + _shorten(inside - last[:3], limits.linear_speed * period)
             velocity[:3] = (place - last[:3]) / period
             reasons.append("limited: workspace")
         self._velocity = velocity
-        if np.array_equal(asked, velocity):
+        if not reasons:
             return wanted, reasons
         quat = lie.quat_multiply(lie.so3_exp(velocity[3:] * period), last[3:])
         return lie.pose(place, lie.quat_normalize(quat)), reasons
@@ -143,3 +154,10 @@ def _shorten(v: np.ndarray, most: float) -> np.ndarray:
     """v, no longer than `most`."""
     length = float(np.linalg.norm(v))
     return v if length <= most else v * (most / length)
+
+
+def _finite(samples: Samples, name: str, otherwise: np.ndarray | None) -> np.ndarray | None:
+    """The newest measurement, unless there is none to go by."""
+    sample = samples.get(name)
+    is_there = sample is not None and np.isfinite(sample.value).all()
+    return sample.value if is_there else otherwise

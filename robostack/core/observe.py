@@ -36,10 +36,14 @@ def spec_of(task: Task) -> Spec:
     wrench = Term("wrench", 6, "N, N m", "tool", _halves(task.wrench_scale))
     gripper = Term("gripper", 1, "0 closed .. 1 open", "", (1.0,))
     target = Term("target_error", 6, "m, rad", "tool", _halves(task.target_scale))
+    seen = (pose, twist, wrench, gripper, target)
+    if task.reference == "commanded":
+        # A step is added to the last command, so what it will do depends on where that was.
+        seen += (Term("reference_error", 6, "m, rad", "tool", _halves(task.target_scale)),)
     action = (Term("tool_step", 6, "m, rad", "tool", tuple(map(float, task.action_scale))),)
     if task.gripper:
         action += (Term("gripper", 1, "-1 closed .. 1 open", "", (1.0,)),)
-    return Spec((pose, twist, wrench, gripper, target), action, task.period)
+    return Spec(seen, action, task.period)
 
 
 def _halves(scale: tuple[float, float]) -> tuple[float, ...]:
@@ -53,17 +57,20 @@ def terms_of(
     wrench: np.ndarray,
     gripper: np.ndarray,
     target: np.ndarray,
+    reference: np.ndarray,
 ) -> Terms:
-    """Observation terms in their units. Poses (..., 7) base; twist (..., 6) base; wrench (..., 6) tool; gripper (..., 1)."""
+    """Observation terms in their units; a spec may use only some of them.
+
+    Poses (..., 7) and twist (..., 6) in base, wrench (..., 6) in tool, gripper (..., 1).
+    """
     base_to_tool = lie.quat_conjugate(tool_pose[..., 3:])
-    moved = lie.between(reset_pose, tool_pose)
-    left = lie.between(tool_pose, target)
     return {
-        "tool_pose": _position_and_turn(moved),
+        "tool_pose": _position_and_turn(lie.between(reset_pose, tool_pose)),
         "tool_twist": lie.rotate_twist(base_to_tool, tool_twist),
         "wrench": wrench,
         "gripper": gripper,
-        "target_error": _position_and_turn(left),
+        "target_error": _position_and_turn(lie.between(tool_pose, target)),
+        "reference_error": _position_and_turn(lie.between(tool_pose, reference)),
     }
 
 
@@ -93,7 +100,7 @@ def require_fresh(samples: Samples, now: float, limit: float) -> float:
         if (sample := samples.get(name)) is None:
             raise StaleSample(f'no sample of "{name}" yet; the cell gives: {", ".join(sorted(samples)) or "nothing"}')
         age = now - sample.stamp
-        if age > limit:
+        if not age <= limit:  # a stamp that is NaN is not fresh
             raise StaleSample(f'"{name}" is {age * 1e3:.0f} ms old, limit {limit * 1e3:.0f} ms; is its node alive?')
         if not np.isfinite(sample.value).all():
             raise StaleSample(f'"{name}" holds a value that is not finite: {sample.value}')
@@ -103,5 +110,5 @@ def require_fresh(samples: Samples, now: float, limit: float) -> float:
 
 def observe(reset_pose: np.ndarray, samples: Samples) -> Terms:
     """Observation terms of one plant's samples."""
-    names = ("tool_pose", "tool_twist", "wrench", "gripper", "target")
+    names = ("tool_pose", "tool_twist", "wrench", "gripper", "target", "reference")
     return terms_of(reset_pose, *(samples[name].value for name in names))

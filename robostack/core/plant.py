@@ -69,7 +69,8 @@ class GuardedPlant:
     def send(self, command: Command) -> None:
         verdict = self._guard.check(command, self._plant.read(), self._plant.now)
         self._reason = verdict.reason
-        self._plant.send(verdict.command)
+        if np.isfinite(verdict.command.reference).all():  # else it is guard.NOWHERE
+            self._plant.send(verdict.command)
 
     def reset(self, seed: int) -> dict[str, Any]:
         self._guard.reset()

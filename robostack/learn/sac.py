@@ -2,8 +2,8 @@
 
 One learner step is `critic_updates` critic updates and one update of actor and temperature, in one jitted call.
 Deviations from RLPD, on purpose: no entropy in the backup; targets are clipped to what a return can be, since a
-single reward of 1 ends the episode; a term keeps the actor near the person's actions where the critic does not
-know better, fading out (`imitation`).
+single reward of 1 ends the episode; a small term keeps the actor near what the person did (`imitation`), without
+which the first thousands of steps are spent on forgetting the demonstrations.
 """
 
 from dataclasses import dataclass
@@ -36,7 +36,7 @@ class Config:
     entropy_backup: bool = False
     terminal_timeouts: bool = False  # treat a time limit as a failure; biased, see METHODS
     return_bounds: tuple[float, float] = (0.0, 1.0)
-    imitation: float = 0.0  # weight of the squared distance to the person's actions
+    imitation: float = 0.1  # weight of the squared distance to the person's actions
 
     def __post_init__(self):
         if self.batch < 2 or self.batch % 2:

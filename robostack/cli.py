@@ -1,0 +1,62 @@
+"""`robostack <verb>`: finds the door, and turns errors a user can mend into one line."""
+
+import sys
+from importlib import import_module
+
+from robostack.core.errors import RobostackError
+
+VERBS = {  # verb -> (module with main(argv) -> exit status, what it does)
+    "demo": ("demo", "the whole loop on this machine: demonstrate, practise, examine, report"),
+    "train": ("train", "the same with your choices, on the mirror or on a cell"),
+    "act": ("act", "only the actor of a run"),
+    "learn": ("learner", "only the learner of a run"),
+    "twin": ("show", "look at a task's mirror: the scripted expert at work, as film or in a viewer"),
+    "evaluate": ("evaluate", "examine a run's best policy on fresh seeds"),
+    "list": ("listing", "robots and tasks, with their options and terms"),
+    "check": ("check", "is this robot with this task sound? scene, reach, periods, expert"),
+    "up": ("up", "start a launch file, with ROS 2's launch or without"),
+    "doctor": ("doctor", "what this machine has, what is missing, and the command that mends it"),
+}
+
+
+def usage() -> str:
+    verbs = "\n".join(f"  {verb:<10}{what}" for verb, (_, what) in VERBS.items())
+    return f"usage: robostack <verb> [options]      robostack <verb> --help tells more\n\n{verbs}\n"
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Runs a verb and returns its exit status: 0 done, 1 failed, 2 a mistake to mend, 130 interrupted."""
+    arguments = sys.argv[1:] if argv is None else argv
+    if not arguments or arguments[0] in ("-h", "--help", "help"):
+        print(usage(), end="")
+        return 0
+    verb, *rest = arguments
+    if verb in ("-V", "--version"):
+        from robostack import __version__
+
+        print(__version__)
+        return 0
+    if verb not in VERBS:
+        print(f'robostack: no verb "{verb}"; there are: {", ".join(VERBS)}', file=sys.stderr)
+        return 2
+    try:
+        return import_module(f"robostack.{VERBS[verb][0]}").main(rest)
+    except RobostackError as error:
+        print(f"robostack {verb}: {error}", file=sys.stderr)
+        return 2
+    except ModuleNotFoundError as error:
+        if (error.name or "").split(".")[0] == "robostack":
+            raise
+        print(
+            f"robostack {verb}: no Python package {error.name}; `robostack doctor` tells how to get it",
+            file=sys.stderr,
+        )
+        return 2
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:  # the reader of our output left, `robostack list | head`
+        return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

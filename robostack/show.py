@@ -1,0 +1,80 @@
+"""Door `twin`: look at a task's mirror. The scripted expert plays; a film, or MuJoCo's viewer with --watch."""
+
+import argparse
+import os
+from pathlib import Path
+
+import numpy as np
+
+from robostack.check import add_choices, chosen
+from robostack.config import RunConfig
+from robostack.core import clock, observe
+from robostack.core.errors import Unavailable
+from robostack.core.guard import Guard
+from robostack.core.loop import Loop, StillPolicy
+from robostack.core.operator import ScriptedPerson, Style
+from robostack.core.plant import GuardedPlant
+from robostack.core.spec import Spec
+from robostack.core.task import Expert
+from robostack.film import film
+from robostack.twin.plant import TwinPlant
+
+
+class ExpertPolicy:
+    """A task's expert in the shape of a policy. Owns the expert's memory; one for each episode."""
+
+    version = -1
+
+    def __init__(self, spec: Spec, expert: Expert):
+        self._spec, self._expert = spec, expert
+
+    def act(self, observation: np.ndarray, rng: np.random.Generator | None) -> np.ndarray:
+        del rng
+        return self._expert.act(observe.unpack(self._spec, observation))
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Writes a film, or opens a window."""
+    parser = argparse.ArgumentParser(prog="robostack twin", description=__doc__)
+    add_choices(parser)
+    parser.add_argument("--watch", action="store_true", help="in MuJoCo's viewer; needs a display")
+    parser.add_argument("--episodes", type=int, default=3)
+    parser.add_argument("--film", type=Path, default=Path("twin.mp4"), help="where the film goes")
+    arguments = parser.parse_args(argv)
+    config = chosen(arguments)
+    if arguments.watch:
+        return _watch(config, arguments.episodes)
+    task = config.load_task()
+    spec = observe.spec_of(task)
+    policy = ExpertPolicy(spec, task.expert(task.options))
+    seeds = [config.seed + i for i in range(arguments.episodes)]
+    print(film(arguments.film, task, config.load_robot(), policy, seeds))
+    return 0
+
+
+def require_display() -> None:
+    """Raises Unavailable where no window can be opened."""
+    if not os.environ.get("DISPLAY") and not os.environ.get("WAYLAND_DISPLAY"):
+        raise Unavailable("--watch needs a display, and DISPLAY is not set; leave it out to get a film")
+
+
+def _watch(config: RunConfig, episodes: int) -> int:
+    require_display()
+    from mujoco import viewer  # opens GLFW when imported
+
+    task, robot = config.load_task(), config.load_robot()
+    plant = TwinPlant(task, robot, noise=config.noise)
+    data = plant.data
+    with viewer.launch_passive(plant.scene.model, data) as window:
+
+        def on_tick(*_) -> None:
+            plant.cells.data(0, data)
+            window.sync()
+            clock.sleep(task.period)
+
+        person = ScriptedPerson(lambda: task.expert(task.options), Style(noise=0.0))
+        guarded = GuardedPlant(plant, Guard(robot.safety, task.period))
+        loop = Loop(guarded, task, robot, person, on_tick=on_tick)
+        for i in range(episodes):
+            loop.run(StillPolicy(loop.spec.action_size), "demonstration", i, config.seed + i)
+    return 0

@@ -1,0 +1,1 @@
+"""Reads episodes and answers questions about them."""

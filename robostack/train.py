@@ -1,0 +1,121 @@
+"""Door `train`: a cell, an actor and a learner as separate processes, one view of them, and a report at the end."""
+
+import argparse
+import signal
+import sys
+import time
+from pathlib import Path
+
+import yaml
+
+from robostack import config as configs
+from robostack import report
+from robostack.check import add_choices, chosen
+from robostack.config import RunConfig
+from robostack.core.errors import RobostackError, Unavailable
+from robostack.ros import environment, launch_file
+from robostack.ros.processes import ProcessGroup
+from robostack.show import require_display
+from robostack.store.run import Run, read_json
+from robostack.twin import render
+from robostack.view import View
+
+LAUNCH = "launch/mirror.launch.xml"
+# Two cores serve five processes: only the learner gets more than one thread.
+ONE_THREAD = {
+    "XLA_FLAGS": "--xla_cpu_multi_thread_eigen=false",
+    "OMP_NUM_THREADS": "1",
+    "OPENBLAS_NUM_THREADS": "1",
+}
+
+
+def main(argv: list[str] | None = None, prog: str = "robostack train") -> int:
+    """Trains, examines, reports. Status 0 when the run came to its end."""
+    parser = argparse.ArgumentParser(prog=prog, description=__doc__)
+    add_choices(parser)
+    parser.add_argument("--runs", type=Path, default=Path("runs"), help="where run folders go")
+    parser.add_argument("--no-film", action="store_true", help="no pictures: for machines without OpenGL")
+    parser.add_argument("--watch", action="store_true", help="the cell in MuJoCo's viewer; needs a display")
+    arguments = parser.parse_args(argv)
+    config = chosen(arguments)
+    _require(config, arguments)
+    run = Run.create(arguments.runs, config.name, configs.as_dict(config))
+    print(yaml.safe_dump(configs.as_dict(config), sort_keys=False, default_flow_style=None, width=100), end="")
+    print(f"run folder: {run.path}\n", flush=True)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # `kill` ends a run as Ctrl-C does
+    try:
+        _run(run, config, arguments.watch)
+    except KeyboardInterrupt:
+        print(f"\nstopped; everything recorded so far is in {run.path}", file=sys.stderr)
+        return 130
+    numbers = report.write(run, config, with_film=not arguments.no_film)
+    _say(run, config, numbers)
+    return 0
+
+
+def _require(config: RunConfig, arguments: argparse.Namespace) -> None:
+    """What would fail minutes later fails now."""
+    if not arguments.no_film:
+        render.require()
+    if arguments.watch:
+        require_display()
+    if config.plant == "ros":
+        from robostack.ros import runtime  # says what is missing
+
+        del runtime
+
+
+def _run(run: Run, config: RunConfig, watch: bool) -> None:
+    """Starts everything and shows it until the actor is done. Raises RobostackError when a process fails."""
+    last: dict[str, str] = {}
+    with open(run.path / "log.txt", "w", buffering=1) as log, View(config) as view:
+
+        def write(line: str) -> None:
+            log.write(line + "\n")
+            name, _, text = line.partition("] ")
+            last[name.removeprefix("[")] = text
+            view.say(line)
+
+        with ProcessGroup(write) as group:
+            cell = _start_cell(group, config, watch) if config.plant == "ros" else {}
+            learner = [sys.executable, "-m", "robostack", "learn", str(run.path)]
+            group.start("learner", learner, nice=0 if config.lockstep else 10)
+            actor = [sys.executable, "-m", "robostack", "act", str(run.path)]
+            group.start("actor", actor, {**ONE_THREAD, **cell})
+            while (ended := group.poll()) is None:
+                view.show(read_json(run.path / "actor.json", {}), read_json(run.path / "learner.json", {}))
+                time.sleep(0.2)
+            view.show(read_json(run.path / "actor.json", {}), read_json(run.path / "learner.json", {}))
+            if ended.name != "actor" or ended.status != 0:
+                time.sleep(0.2)  # for its last words
+                words = f": {last[ended.name]}" if ended.name in last else ""
+                raise RobostackError(f"{ended}{words} (all output: {run.path / 'log.txt'})")
+
+
+def _start_cell(group: ProcessGroup, config: RunConfig, watch: bool) -> dict[str, str]:
+    """Mirror and guard, from the launch file that users start too; returns the environment they share."""
+    path = environment.share(LAUNCH)
+    if path is None:
+        raise Unavailable(f"{LAUNCH} is not installed; `pip install robostack` puts it into share/robostack")
+    shared = {"ROS_DOMAIN_ID": str(environment.free_domain()), **ONE_THREAD}
+    given = {
+        "robot": config.robot,
+        "task": config.task,
+        "task_options": ",".join(f"{name}={value!r}" for name, value in config.options.items()),
+        "lockstep": str(config.lockstep).lower(),
+        "noise": str(config.noise).lower(),
+        "watch": str(watch).lower(),
+    }
+    for node in launch_file.load(path, given):
+        group.start(node.name, node.command(), shared, stops_last=node.name == "guard")
+    return shared
+
+
+def _say(run: Run, config: RunConfig, numbers: dict) -> None:
+    """The last lines: what was learned, how sure that is, where to look."""
+    seconds = numbers["training_seconds"]
+    print(f"\n{config.robot} learned {config.task} in {report.minutes(seconds)}: ", end="")
+    print(f"{numbers['demonstrations']} demonstrations, {numbers['practice_steps']} steps of practice, ", end="")
+    print(f"{numbers['person_steps']} of them by the person.")
+    print(report.verdict(numbers).capitalize() + ".")
+    print(f"Look at {run.path / 'report.html'}; policy again: robostack evaluate {run.path}")
