@@ -18,7 +18,7 @@ from robostack.core.task import Task
 from robostack.core.types import Command, Sample
 from robostack.ros import messages, topics
 
-DISCOVERY_S = 0.5  # s in which another publisher is sure to be seen (measured: 0.1)
+DISCOVERY_S = 1.0  # s in which another publisher is seen (measured: 0.1 to 1.1 on a busy machine)
 ANSWER_S = 1.0  # s that a command waits for the samples of its period, in lockstep
 FAREWELL_S = 0.2  # s of hold before the node leaves
 SAME_RATE = 0.8  # commands this part of a period apart count as one whole period apart
@@ -151,7 +151,8 @@ class GuardNode:
             now = runtime.system_now()
             elapsed = (self._asked_at - self._judged_at) / self._task.period
             period = None if elapsed >= SAME_RATE else max(elapsed, 0.01) * self._task.period
-        self._judged_at, self._asked, self._seen = self._asked_at, None, dict(self._counts)
+        self._judged_at, self._seen = self._asked_at, dict(self._counts)
+        self._asked = self._asked_gripper = None  # a stamp comes again after a reset: use each once
         if complaint:
             verdict = self._guard.hold(command, self._samples, f"hold: {complaint}")
         else:
@@ -182,7 +183,7 @@ class GuardNode:
     def _tick(self) -> None:
         """Real time: repeats the target, or holds."""
         self._ticks += 1
-        if self._ticks % int(self._rate) == 0:
+        if self._ticks % max(1, int(0.1 * self._rate)) == 0:
             self._watch_for_others()
         if self._target is None:
             return
@@ -208,6 +209,7 @@ class GuardNode:
 
     def _expire(self) -> None:
         """Lockstep: a command whose samples do not come is answered with a hold."""
+        self._watch_for_others()
         if self._asked is not None and clock.now() - self._asked_at > ANSWER_S:
             missing = [name for name, count in self._seen.items() if self._counts[name] <= count]
             command = Command(messages.stamp_of(self._asked), NOWHERE, self._opening)
@@ -247,29 +249,34 @@ class GuardNode:
         if not self._target_out.get_subscription_count():
             return False, f"{topics.NOT_YET}: nobody listens to target_pose"
         self._guard.reset()
-        self._target, self._asked, self._is_held = None, None, False
+        self._target = self._asked = self._asked_gripper = None
+        self._is_held = False
         self._seen = dict(self._counts)
         if not self._guard.stop_reason:
             self._tell("idle")
         return True, ""
 
     def _require_alone(self) -> None:
-        deadline = clock.now() + DISCOVERY_S
+        """Looks around before it becomes a publisher, so a guard that works is not disturbed by one that starts."""
+        count, deadline = self.session.node.count_publishers, clock.now() + DISCOVERY_S
         while clock.now() < deadline:
-            if others := self._publishers():
+            if count(topics.TARGET_POSE):
+                clock.sleep(0.2)  # names come a little later than topics
                 raise PlantFault(
-                    f"{others[0]} publishes target_pose already, and a controller obeys one publisher only; "
-                    "stop it first (one that was killed is forgotten after 20 s)"
+                    f"{self._publishers()} publishes target_pose already, and a controller obeys one only; "
+                    "stop it first (one that was killed is forgotten after 10 s)"
                 )
             clock.sleep(0.02)
 
     def _watch_for_others(self) -> None:
-        if len(others := self._publishers()) > 1 and not self._guard.stop_reason:
-            self._stop(f"several nodes publish target_pose: {', '.join(others)}")
+        count = self.session.node.count_publishers
+        if not self._guard.stop_reason and count(topics.TARGET_POSE) > 1:
+            self._stop(f"several nodes publish target_pose: {self._publishers()}")
 
-    def _publishers(self) -> list[str]:
+    def _publishers(self) -> str:
         found = self.session.node.get_publishers_info_by_topic(topics.TARGET_POSE)
-        return [f"{info.node_namespace.rstrip('/')}/{info.node_name}" for info in found]
+        names = sorted(f"{info.node_namespace.rstrip('/')}/{info.node_name}" for info in found)
+        return ", ".join("a node unknown" if "UNKNOWN" in name else name for name in names)
 
     def _serve(self, name: str, work) -> None:
         def answer(request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:

@@ -40,8 +40,8 @@ class RosPlant:
 
     def __init__(
         self,
-        robot: Robot,
         task: Task,
+        robot: Robot,
         lockstep: bool,
         namespace: str = "",
         cameras: tuple[str, ...] = (),
@@ -52,6 +52,7 @@ class RosPlant:
         self._cameras = tuple(cameras)
         self._mail = Mailbox()
         self._sent: float | None = None  # s, stamp of the first command since the reset
+        self._sent_at = 0.0  # s, steady clock, of the same
         self._awaited: float | None = None  # s, stamp of the command that read() waits for
         self._before: dict[str, int] = {}  # letters per topic when it was sent
         self._reference: np.ndarray | None = None  # from the reset to the first command
@@ -98,7 +99,8 @@ class RosPlant:
         stamp, frame = command.stamp, self._robot.base_frame
         if self.is_lockstep:
             self._awaited, self._before = stamp, self._mail.counts()
-        self._sent = stamp if self._sent is None else self._sent
+        if self._sent is None:
+            self._sent, self._sent_at = stamp, clock.now()
         # Unchecked: a policy that yields NaN is the guard's to answer, with a hold and its reason.
         if self._task.gripper:
             self._gripper_out.publish(messages.to_gripper(command.gripper, stamp, is_checked=False))
@@ -110,7 +112,7 @@ class RosPlant:
             if missing := self._mail.wait_for(self._missing_of_step, STEP_S):
                 raise self._stale(f"{STEP_S:.0f} s after the command", missing)
             self._awaited = None
-        elif missing := [name for name in self._states if self._is_silent(name)]:
+        elif missing := [name for name in self._expected() if self._is_silent(name)]:
             raise self._stale(f"for {SILENCE_S * 1e3:.0f} ms", missing)
         return self._samples()
 
@@ -162,8 +164,18 @@ class RosPlant:
             topics.TARGET_POSE: (letter := mail.get(topics.TARGET_POSE))
             and letter.message.header.stamp,
         }
-        time = messages.to_time(sent)
-        return missing + [topic for topic, stamp in answers.items() if stamp != time]
+        # The count too: after a step that was lost, the same stamp is sent again.
+        time, before = messages.to_time(sent), self._before
+        return missing + [
+            topic
+            for topic, stamp in answers.items()
+            if stamp != time or mail.count(topic) <= before.get(topic, 0)
+        ]
+
+    def _expected(self) -> list[str]:
+        """Topics that speak all the time: the cell's, and the guard's once it has something to repeat."""
+        is_guarding = self._sent is not None and clock.now() - self._sent_at > SILENCE_S
+        return [*self._states, *([topics.TARGET_POSE] if is_guarding else [])]
 
     def _is_silent(self, topic: str) -> bool:
         """Whether nothing came lately, whatever the stamps say; in lockstep, whether nothing ever came."""

@@ -88,6 +88,14 @@ class ProcessGroup:
     def pid(self, name: str) -> int:
         return self._processes[name].pid
 
+    def status(self, name: str) -> int | None:
+        """Exit status of one process, None while it runs."""
+        return self._processes[name].poll()
+
+    def kill(self, name: str) -> None:
+        """SIGKILL, for tests of what the others do then."""
+        self._processes[name].kill()
+
     def poll(self) -> Ended | None:
         """The first process that has ended, if any."""
         for name, process in self._processes.items():

@@ -15,7 +15,7 @@ from contextlib import suppress
 from typing import Any
 
 from robostack.core import clock
-from robostack.core.errors import BadValue, RobostackError, Unavailable
+from robostack.core.errors import BadValue, Unavailable
 from robostack.ros import environment
 
 try:
@@ -27,6 +27,7 @@ except ImportError as error:
     ) from error
 
 from rclpy.callback_groups import CallbackGroup
+from rclpy.exceptions import InvalidNamespaceException, InvalidNodeNameException
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.impl.implementation_singleton import rclpy_implementation as _rclpy
 from rclpy.node import Node
@@ -69,10 +70,19 @@ class Session:
             # NO: rclpy's own handlers end the context before a last "hold" could be sent.
             options = SignalHandlerOptions.NO
             rclpy.init(args=list(args), context=self.context, signal_handler_options=options)
-            self.node = Node(name, context=self.context, namespace=namespace)
         except Exception as error:
+            raise BadValue(f"ROS 2 refuses its arguments: {_line(error)}") from error
+        try:
+            self.node = Node(name, context=self.context, namespace=namespace)
+        except (InvalidNamespaceException, InvalidNodeNameException) as error:
             rclpy.try_shutdown(context=self.context)
-            raise _refusal(error) from error
+            raise BadValue(f"ROS 2 refuses the node's name: {_line(error)}") from error
+        except Exception as error:  # rclpy has no type for it
+            rclpy.try_shutdown(context=self.context)
+            raise Unavailable(
+                f"ROS 2 cannot join domain {environment.domain()} ({_line(error)}); are its ports taken? "
+                "Try another one: `export ROS_DOMAIN_ID=7`"
+            ) from error
         self._kept = _Kept()
         self._wake = self.node.create_guard_condition(lambda: None, callback_group=self._kept)
         self._takers: list[tuple[Any, Callable[[Any], None]]] = []
@@ -180,12 +190,5 @@ def _do(job: Callable[[], Any], done: Future) -> None:
         done.set_exception(error)
 
 
-def _refusal(error: Exception) -> RobostackError:
-    """Why ROS 2 did not start, in one line."""
-    text = " ".join(str(error).split())
-    if "args" in type(error).__name__.lower() or "name" in type(error).__name__.lower():
-        return BadValue(f"ROS 2 refuses the arguments: {text}")
-    return Unavailable(
-        f"ROS 2 could not start in domain {environment.domain()} ({text}); are its ports taken? "
-        "Try another one: `export ROS_DOMAIN_ID=7`"
-    )
+def _line(error: Exception) -> str:
+    return " ".join(str(error).split())

@@ -1,0 +1,145 @@
+"""`robostack up` and the nodes' own doors: started as a user starts them, ended as a user ends them."""
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from robostack.core import clock
+from robostack.core.errors import BadValue
+from robostack.ros import environment
+
+ROOT = Path(__file__).parents[2]
+NO_ROS = "import sys; sys.modules['rclpy'] = None; import {door} as door; sys.exit(door.main([]))"
+
+
+def run(*words: str, **environ: str) -> subprocess.CompletedProcess:
+    command = [sys.executable, *words]
+    environ = os.environ | {"PYTHONPATH": str(ROOT)} | environ
+    return subprocess.run(command, env=environ, capture_output=True, text=True, timeout=60)
+
+
+class Up:
+    """A running `robostack up`."""
+
+    def __init__(self, *words: str):
+        environ = os.environ | {"PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1"}
+        environ["ROS_DOMAIN_ID"] = str(environment.free_domain())
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "robostack.up", *words],
+            env=environ,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            bufsize=1,
+        )
+        self.lines: list[str] = []
+
+    def read_until(self, *texts: str) -> None:
+        wanted = set(texts)
+        while wanted:
+            line = self.process.stdout.readline()
+            assert line, self.lines
+            self.lines.append(line)
+            wanted -= {text for text in wanted if text in line}
+
+    def end(self) -> float:
+        """s that it took to end."""
+        begun = clock.now()
+        self.lines += self.process.communicate(timeout=10)[0].splitlines()
+        return clock.now() - begun
+
+
+@pytest.fixture
+def up():
+    up = Up("mirror", "task:=reach", "plant:=mock", "namespace:=left")
+    yield up
+    if up.process.poll() is None:
+        up.process.kill()
+        up.process.communicate()
+
+
+@pytest.mark.ros
+def test_up_starts_a_cell_and_ctrl_c_ends_it(up):
+    up.read_until("[mirror] mirror: ready", "[guard] guard: ready")
+    up.process.send_signal(signal.SIGINT)
+    assert up.end() < 3.0
+    assert up.process.returncode == 0
+
+
+@pytest.mark.ros
+def test_a_node_that_ends_ends_the_others_and_is_named():
+    up = Up("mirror", "task:=reach", "plant:=nonsense")
+    up.end()
+    assert up.process.returncode == 1
+    text = "\n".join(up.lines)
+    assert '[mirror] mirror: no plant "nonsense"; there are: mock, twin' in text
+    assert "up: mirror exited with status 2, so the others were stopped" in text
+
+
+def test_up_tells_what_it_cannot_do():
+    for words, complaint in (
+        (["nothing"], 'up: no launch file "nothing"; ours are:'),
+        (["mirror", "task"], 'up: argument "task", expected name:=value'),
+        (["mirror", "tsk:=reach"], 'up: no argument "tsk"; there are:'),
+    ):
+        result = run("-m", "robostack.up", *words)
+        assert result.returncode == 2
+        assert complaint in result.stderr and result.stderr.count("\n") == 1
+    assert "task:=" in run("-m", "robostack.up", "mirror", "--show-args").stdout
+
+
+@pytest.mark.ros
+@pytest.mark.parametrize(
+    ("words", "complaint"),
+    [
+        (["-p", "task:=nothing"], 'guard: no task "nothing"; there are:'),
+        (["-p", "robot:=nothing"], 'guard: no robot "nothing"; there are:'),
+        (["-p", "task:=reach", "-p", "task_options:=spread"], 'guard: task option "spread", expected name=number'),
+        (["-p", "lockstep:=3"], "guard: parameter lockstep is 3, expected bool"),
+        (["-p", "rate:=1000"], "guard: parameter rate is 1000.0 Hz, expected 1 to 500 Hz"),
+        (["-p", "nonsense"], "guard: ROS 2 refuses its arguments"),
+        (["-r", "__ns:=/a b"], "guard: ROS 2 refuses"),
+    ],
+)  # fmt: skip
+def test_node_tells_a_mistake_in_one_line(words, complaint):
+    result = run("-m", "robostack.guard_node", "--ros-args", *words)
+    assert result.returncode == 2, result.stderr
+    ours = [line for line in result.stderr.splitlines() if "[rcl]" not in line]
+    assert len(ours) == 1 and ours[0].startswith(complaint), result.stderr
+
+
+@pytest.mark.parametrize("door", ["robostack.mirror", "robostack.guard_node"])
+def test_without_ros_the_door_says_how_to_get_it(door):
+    result = run("-c", NO_ROS.format(door=door))
+    assert result.returncode == 2
+    assert 'mend it with `pip install "robostack[ros]"`' in result.stderr
+    assert result.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize("value", ["102", "-1", "seven"])
+def test_domain_outside_its_range_is_one_line(value, monkeypatch):
+    monkeypatch.setenv("ROS_DOMAIN_ID", value)
+    with pytest.raises(BadValue, match=f'ROS_DOMAIN_ID is "{value}", expected 0 to 101'):
+        environment.domain()
+
+
+def test_free_domains_differ_and_are_not_met_by_another_process():
+    numbers = {environment.free_domain() for _ in range(3)}
+    code = "from robostack.ros.environment import free_domain; print([free_domain() for _ in range(40)])"
+    others = eval(run("-c", code).stdout)
+    assert len(numbers) == 3 and len(set(others)) == 40 and not numbers & set(others)
+
+
+def test_defaults_do_not_override_what_the_user_set(monkeypatch):
+    names = ("ROS_AUTOMATIC_DISCOVERY_RANGE", "FASTRTPS_DEFAULT_PROFILES_FILE", "AMENT_PREFIX_PATH")
+    for name in names:
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("ROS_AUTOMATIC_DISCOVERY_RANGE", "SUBNET")
+    environment.prepare()
+    assert os.environ["ROS_AUTOMATIC_DISCOVERY_RANGE"] == "SUBNET"
+    assert Path(os.environ["FASTRTPS_DEFAULT_PROFILES_FILE"]).name == "fastdds_local.xml"
+    assert os.environ["AMENT_PREFIX_PATH"] == sys.prefix
