@@ -3,10 +3,13 @@
 import pkgutil
 from importlib import import_module
 from types import ModuleType
+from typing import TypeVar
 
 from robostack.core.errors import RobostackError, UnknownName
 from robostack.core.robot import Robot
 from robostack.core.task import Task
+
+Kind = TypeVar("Kind")
 
 
 def _names(room: str) -> list[str]:
@@ -41,8 +44,10 @@ def task(name: str, **options: float) -> Task:
     return found.with_options(**options) if options else found
 
 
-def _constant(module: ModuleType, name: str, kind: type):
+def _constant(module: ModuleType, name: str, kind: type[Kind]) -> Kind:
     value = getattr(module, name, None)
     if not isinstance(value, kind):
-        raise RobostackError(f"{module.__name__} defines no {name} of type {kind.__name__}; see docs/architecture.md")
+        raise RobostackError(
+            f"{module.__name__} defines no {name} of type {kind.__name__}; see docs/architecture.md"
+        )
     return value

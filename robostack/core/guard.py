@@ -13,7 +13,6 @@ from robostack.core import lie
 from robostack.core.robot import SafetyLimits
 from robostack.core.types import Command, Samples
 
-
 SLACK = 1e-9  # relative, and m at the walls: rounding is no reason
 
 # The reference of a hold that knows no place to stay at: nothing may be sent.
@@ -65,26 +64,30 @@ class Guard:
         `period`: s since the command before, where it is not the guard's own.
         """
         if reason := self._reason_to_hold(command, samples, now):
-            return self.hold(command, samples, f"hold: {reason}")
+            return self.hold(command, samples, f"hold: {reason}", now)
         last = self._last if self._last is not None else samples["tool_pose"].value
         reference, reasons = self._limit(last, command.reference, period or self._period)
         self._last, self._opening = reference, command.gripper
         return Verdict(replace(command, reference=reference), "; ".join(reasons))
 
-    def hold(self, command: Command, samples: Samples, reason: str) -> Verdict:
+    def hold(
+        self, command: Command, samples: Samples, reason: str, now: float = -np.inf
+    ) -> Verdict:
         """Stay where the tool is measured: the spring relaxes, so force falls. The gripper stays as it is.
 
-        Without a measurement: at the last reference. Without that either the reference is NOWHERE.
+        Without a measurement (too old is none, where `now` is given): at the last reference. Without that
+        either, the reference is NOWHERE.
         """
-        place = _finite(samples, "tool_pose", self._last)
-        self._last = None if place is None else np.array(place)
+        oldest = now - self.limits.command_age
+        if (place := _measured(samples, "tool_pose", oldest)) is not None:
+            self._last = np.array(place)
         self._velocity = np.zeros(6)
-        opening = self._opening
-        if opening is None:
-            measured = _finite(samples, "gripper", np.nan_to_num([command.gripper]))
-            opening = float(np.clip(measured[0], 0.0, 1.0))
+        if self._opening is None:
+            opening = _measured(samples, "gripper", oldest)
+            first = command.gripper if opening is None else opening[0]
+            self._opening = float(np.clip(np.nan_to_num(first), 0.0, 1.0))
         reference = NOWHERE if self._last is None else self._last
-        return Verdict(Command(command.stamp, reference, opening), reason, is_hold=True)
+        return Verdict(Command(command.stamp, reference, self._opening), reason, is_hold=True)
 
     def _reason_to_hold(self, command: Command, samples: Samples, now: float) -> str:
         limits = self.limits
@@ -92,7 +95,10 @@ class Guard:
             return f"stopped ({self._stop}); a person must clear it"
         if command.reference.shape != (7,) or not np.isfinite(command.reference).all():
             return "the command is not a finite pose"
-        if abs(np.linalg.norm(command.reference[3:]) - 1.0) > 1e-3 or not 0.0 <= command.gripper <= 1.0:
+        if (
+            abs(np.linalg.norm(command.reference[3:]) - 1.0) > 1e-3
+            or not 0.0 <= command.gripper <= 1.0
+        ):
             return "the command's quaternion is not of unit length or its gripper is outside 0..1"
         if not (age := now - command.stamp) <= limits.command_age:  # NaN is not fresh
             return f"command is {age * 1e3:.0f} ms old, limit {limits.command_age * 1e3:.0f} ms"
@@ -123,8 +129,8 @@ class Guard:
     ) -> tuple[np.ndarray, list[str]]:
         """The nearest reference to `wanted` that respects acceleration, speed and, above both, the workspace."""
         limits, reasons = self.limits, []
-        turn = lie.so3_log(lie.quat_multiply(wanted[3:], lie.quat_conjugate(last[3:])))  # base frame
-        velocity = np.concatenate([wanted[:3] - last[:3], turn]) / period
+        turn = lie.so3_log(lie.quat_multiply(wanted[3:], lie.quat_conjugate(last[3:])))
+        velocity = np.concatenate([wanted[:3] - last[:3], turn]) / period  # base frame
         for half, acceleration, speed, name in (
             (slice(0, 3), limits.linear_acceleration, limits.linear_speed, ""),
             (slice(3, 6), limits.angular_acceleration, limits.angular_speed, "angular "),
@@ -156,8 +162,9 @@ def _shorten(v: np.ndarray, most: float) -> np.ndarray:
     return v if length <= most else v * (most / length)
 
 
-def _finite(samples: Samples, name: str, otherwise: np.ndarray | None) -> np.ndarray | None:
-    """The newest measurement, unless there is none to go by."""
+def _measured(samples: Samples, name: str, oldest: float) -> np.ndarray | None:
+    """The newest value, if there is one to go by: finite, and stamped `oldest` or later."""
     sample = samples.get(name)
-    is_there = sample is not None and np.isfinite(sample.value).all()
-    return sample.value if is_there else otherwise
+    if sample is None or not sample.stamp >= oldest or not np.isfinite(sample.value).all():
+        return None
+    return sample.value

@@ -6,6 +6,7 @@ Source of the closed forms: Sola, Deray, Atchuthan, "A micro Lie theory", arXiv 
 """
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 SMALL = 1e-8  # rad; below this the series is exact to double precision
 
@@ -23,7 +24,9 @@ def cross(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     """a x b. numpy's own costs ten times as much on single vectors, and this runs in every tick."""
     ax, ay, az = a[..., 0], a[..., 1], a[..., 2]
     bx, by, bz = b[..., 0], b[..., 1], b[..., 2]
-    return np.stack([ay * bz - az * by, az * bx - ax * bz, ax * by - ay * bx], -1)
+    out = np.empty(a.shape if a.shape == b.shape else np.broadcast_shapes(a.shape, b.shape))
+    out[..., 0], out[..., 1], out[..., 2] = ay * bz - az * by, az * bx - ax * bz, ax * by - ay * bx
+    return out
 
 
 def quat_multiply(a: np.ndarray, b: np.ndarray) -> np.ndarray:
@@ -78,11 +81,13 @@ def quat_matrix(q: np.ndarray) -> np.ndarray:
     return np.stack(rows, -1).reshape(*q.shape[:-1], 3, 3)
 
 
-def pose(p: np.ndarray, q: np.ndarray) -> np.ndarray:
+def pose(p: ArrayLike, q: ArrayLike) -> np.ndarray:
     """(..., 7) pose of a position and a quaternion, broadcast against each other."""
     p, q = np.asarray(p, float), np.asarray(q, float)
-    lead = np.broadcast_shapes(p.shape[:-1], q.shape[:-1])
-    return np.concatenate([np.broadcast_to(p, (*lead, 3)), np.broadcast_to(q, (*lead, 4))], -1)
+    if p.shape[:-1] != q.shape[:-1]:
+        lead = np.broadcast_shapes(p.shape[:-1], q.shape[:-1])
+        p, q = np.broadcast_to(p, (*lead, 3)), np.broadcast_to(q, (*lead, 4))
+    return np.concatenate([p, q], -1)
 
 
 def compose(T_a_b: np.ndarray, T_b_c: np.ndarray) -> np.ndarray:

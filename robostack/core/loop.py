@@ -97,10 +97,10 @@ class Loop:
         drawn = self._plant.reset(seed)
         rng = np.random.default_rng([seed, 1]) if kind == "practice" else None
         self._operator.begin(kind, seed)
-        self._ticker.start()
         first = self._first_samples()
         self._reset_pose = first["tool_pose"].value
         seen = self._observe(first)
+        self._ticker.start()  # now: waiting for the cell to settle is no lateness
         header = self._header(kind, index, seed, drawn)
         observations, steps = [seen.observation], []
         if self._recorder:

@@ -48,7 +48,9 @@ class Style:
     patience: int = 12  # ticks without progress that count as a stall
     progress: float = 0.003  # m nearer than ever before, or it is no progress
     retreat: float = 0.02  # m farther than the nearest so far counts as moving away
-    finishes: bool = True  # keep the arm until the episode ends; otherwise only for `correction` ticks
+    finishes: bool = (
+        True  # keep the arm until the episode ends; otherwise only for `correction` ticks
+    )
     correction: int = 10  # ticks
     budget: int = 4000  # steps the person will give in practice, over the whole run
     memory: int = 20  # practice episodes the person looks back on
@@ -57,8 +59,8 @@ class Style:
 class ScriptedPerson:
     """Demonstrates, then takes over from a policy that stalls or moves away, and tapers off.
 
-    Owns an expert (a new one each episode), a budget, and a memory of how the last practice episodes went without help. Uses only the
-    observation terms. All chance comes from `seed` and the episode's seed.
+    Owns an expert (a new one each episode), a budget, and a memory of how the last practice episodes went without
+    help. Uses only the observation terms. All chance comes from `seed` and the episode's seed.
     """
 
     def __init__(self, expert: Callable[[], Expert], style: Style | None = None, seed: int = 0):
@@ -110,7 +112,9 @@ class ScriptedPerson:
             self._nearest, self._waited = distance, 0
         else:
             self._waited += 1
-        in_trouble = self._waited >= self.style.patience or distance > self._nearest + self.style.retreat
+        in_trouble = (
+            self._waited >= self.style.patience or distance > self._nearest + self.style.retreat
+        )
         if self._countdown is None:
             self._countdown = self.style.reaction if in_trouble else None
             return False
