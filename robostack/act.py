@@ -36,7 +36,7 @@ def make_plant(config: RunConfig) -> Plant:
         return GuardedPlant(TwinPlant(task, robot, noise=config.noise), guard)
     from robostack.ros.plant import RosPlant  # needs rclpy, which a mirror in the process does not
 
-    return RosPlant(robot, task, lockstep=config.lockstep)
+    return RosPlant(task, robot, lockstep=config.lockstep)
 
 
 @dataclass

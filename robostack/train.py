@@ -101,10 +101,8 @@ def _start_cell(group: ProcessGroup, config: RunConfig, watch: bool) -> dict[str
     given = {
         "robot": config.robot,
         "task": config.task,
-        "task_options": ",".join(f"{name}={value!r}" for name, value in config.options.items()),
+        "task_options": " ".join(f"{name}={value!r}" for name, value in config.options.items()),
         "lockstep": str(config.lockstep).lower(),
-        "noise": str(config.noise).lower(),
-        "watch": str(watch).lower(),
     }
     for node in launch_file.load(path, given):
         group.start(node.name, node.command(), shared, stops_last=node.name == "guard")

@@ -9,11 +9,9 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from robostack.core import lie
+from robostack.core.limits import limit_motion
 from robostack.core.robot import SafetyLimits
 from robostack.core.types import Command, Samples
-
-SLACK = 1e-9  # relative, and m at the walls: rounding is no reason
 
 # The reference of a hold that knows no place to stay at: nothing may be sent.
 NOWHERE = np.full(7, np.nan)
@@ -66,9 +64,12 @@ class Guard:
         if reason := self._reason_to_hold(command, samples, now):
             return self.hold(command, samples, f"hold: {reason}", now)
         last = self._last if self._last is not None else samples["tool_pose"].value
-        reference, reasons = self._limit(last, command.reference, period or self._period)
-        self._last, self._opening = reference, command.gripper
-        return Verdict(replace(command, reference=reference), "; ".join(reasons))
+        moved = limit_motion(
+            self.limits, last, self._velocity, command.reference, period or self._period
+        )
+        self._last, self._velocity, self._opening = moved.reference, moved.velocity, command.gripper
+        reasons = [f"limited: {name}" for name, is_changed in moved.changed.items() if is_changed]
+        return Verdict(replace(command, reference=moved.reference), "; ".join(reasons))
 
     def hold(
         self, command: Command, samples: Samples, reason: str, now: float = -np.inf
@@ -123,43 +124,6 @@ class Guard:
         if torque > self.limits.torque:
             return f"torque {torque:.1f} N m, limit {self.limits.torque:.1f} N m"
         return ""
-
-    def _limit(
-        self, last: np.ndarray, wanted: np.ndarray, period: float
-    ) -> tuple[np.ndarray, list[str]]:
-        """The nearest reference to `wanted` that respects acceleration, speed and, above both, the workspace."""
-        limits, reasons = self.limits, []
-        turn = lie.so3_log(lie.quat_multiply(wanted[3:], lie.quat_conjugate(last[3:])))
-        velocity = np.concatenate([wanted[:3] - last[:3], turn]) / period  # base frame
-        for half, acceleration, speed, name in (
-            (slice(0, 3), limits.linear_acceleration, limits.linear_speed, ""),
-            (slice(3, 6), limits.angular_acceleration, limits.angular_speed, "angular "),
-        ):
-            change = velocity[half] - self._velocity[half]
-            if np.linalg.norm(change) > acceleration * period * (1 + SLACK):
-                velocity[half] = self._velocity[half] + _shorten(change, acceleration * period)
-                reasons.append(f"limited: {name}acceleration")
-            if np.linalg.norm(velocity[half]) > speed * (1 + SLACK):
-                velocity[half] = _shorten(velocity[half], speed)
-                reasons.append(f"limited: {name}speed")
-        place = last[:3] + velocity[:3] * period
-        inside = np.clip(place, limits.workspace_lower, limits.workspace_upper)
-        if np.abs(inside - place).max() > SLACK:
-            # From outside, come back no faster than the speed limit; from inside the box is a wall.
-            place = last[:3] + _shorten(inside - last[:3], limits.linear_speed * period)
-            velocity[:3] = (place - last[:3]) / period
-            reasons.append("limited: workspace")
-        self._velocity = velocity
-        if not reasons:
-            return wanted, reasons
-        quat = lie.quat_multiply(lie.so3_exp(velocity[3:] * period), last[3:])
-        return lie.pose(place, lie.quat_normalize(quat)), reasons
-
-
-def _shorten(v: np.ndarray, most: float) -> np.ndarray:
-    """v, no longer than `most`."""
-    length = float(np.linalg.norm(v))
-    return v if length <= most else v * (most / length)
 
 
 def _measured(samples: Samples, name: str, oldest: float) -> np.ndarray | None:
