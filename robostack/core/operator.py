@@ -48,9 +48,7 @@ class Style:
     patience: int = 12  # ticks without progress that count as a stall
     progress: float = 0.003  # m nearer than ever before, or it is no progress
     retreat: float = 0.02  # m farther than the nearest so far counts as moving away
-    finishes: bool = (
-        True  # keep the arm until the episode ends; otherwise only for `correction` ticks
-    )
+    finishes: bool = True  # keep the arm to the end of the episode, not just for `correction` ticks
     correction: int = 10  # ticks
     budget: int = 4000  # steps the person will give in practice, over the whole run
     memory: int = 20  # practice episodes the person looks back on

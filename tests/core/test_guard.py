@@ -143,6 +143,18 @@ def test_a_little_too_far_is_too_far(limits):
     assert verdict.command.reference[0] == pytest.approx(upper, abs=1e-9)
 
 
+def test_at_the_wall_it_is_at_rest_and_may_go_back_at_once(limits):
+    guard, place = Guard(limits, PERIOD), START
+    for i in range(20):
+        now = i * PERIOD
+        asked = moved(0.02, start=place)
+        place = guard.check(Command(now, asked), samples(stamp=now), now).command.reference
+    back = moved(-0.015, start=place)  # from rest 2 cm are allowed
+    verdict = guard.check(Command(2.0, back), samples(stamp=2.0), 2.0)
+    assert verdict.reason == ""
+    np.testing.assert_array_equal(verdict.command.reference, back)
+
+
 def test_from_outside_it_comes_back_at_the_speed_limit(guard, limits):
     place = lie.pose([1.0, 0.0, 0.3], START[3:])
     for i in range(20):
@@ -259,6 +271,11 @@ def test_a_stop_stays_until_a_person_clears_it(guard):
     guard.clear_stop()
     assert guard.stop_reason == ""
     assert guard.check(COMMAND, samples(stamp=1.0), 1.0).reason == ""
+
+
+def test_a_stop_is_the_reason_whatever_else_is_wrong(guard):
+    guard.stop("test")
+    assert "stopped (test)" in guard.check(replace(COMMAND, reference=BROKEN), {}, 1.0).reason
 
 
 @given(wanted_paths())

@@ -19,7 +19,7 @@ def unit(v: np.ndarray) -> np.ndarray:
 
 axes = vectors(1.0).filter(lambda v: np.linalg.norm(v) > 1e-3).map(unit)
 # Tiny angles among them: where the closed forms become series.
-angles = st.floats(0.0, np.pi - 1e-3) | st.sampled_from([1e-15, 1e-9, 1e-8, 1e-5, 1e-4, 1e-3])
+angles = st.floats(0.0, np.pi - 1e-3) | st.sampled_from([1e-15, 1e-9, 1e-8, 1e-5, 9e-5, 1e-4])
 rotation_vectors = st.builds(np.multiply, axes, angles)
 positions = vectors(5.0)
 twists = st.builds(lambda v, w: np.concatenate([v, w]), positions, rotation_vectors)
@@ -81,7 +81,7 @@ def test_cross_and_skew_are_the_cross_product(a, b):
 
 @given(twists)
 def test_log_undoes_exp(tau):
-    np.testing.assert_allclose(lie.log(lie.exp(tau)), tau, atol=1e-9)
+    np.testing.assert_allclose(lie.log(lie.exp(tau)), tau, rtol=0, atol=1e-9)
 
 
 @given(poses)

@@ -273,9 +273,12 @@ class Live(MockPlant):
 
 def test_waiting_for_a_cell_to_settle_is_no_lateness(task, robot):
     quick = replace(task, period=0.02, steps=4)
-    episode = make_loop(quick, robot, plant=Live(quick)).run(Random(), "practice", 0, 0)
-    assert len(episode.steps) == 4
-    assert episode.steps[0].lateness < 0.02
+    loop = make_loop(quick, robot, plant=Live(quick))
+    for index in range(2):
+        episode = loop.run(Random(), "practice", index, 0)
+        assert len(episode.steps) == 4
+        assert episode.steps[0].lateness < 0.02
+        clock.sleep(0.05)  # nor is the time between episodes
 
 
 def test_a_cell_that_stays_silent_is_given_up_by_name(task, robot, monkeypatch):
