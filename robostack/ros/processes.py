@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
 from robostack.core import clock
@@ -62,7 +63,8 @@ class ProcessGroup:
                 if os.getppid() != parent:  # it died in between
                     os._exit(1)
             if nice:
-                os.nice(nice)
+                with suppress(PermissionError):  # below zero only root may
+                    os.nice(nice)
 
         try:
             process = subprocess.Popen(

@@ -1,0 +1,37 @@
+"""Who else publishes target_pose: a controller obeys one publisher only, so the guard must be alone."""
+
+from rclpy.node import Node
+
+from robostack.core import clock
+from robostack.core.errors import PlantFault
+from robostack.ros import topics
+
+DISCOVERY_S = 1.0  # s in which another publisher is seen (measured: 0.1 to 1.1 on a busy machine)
+NAMES_S = 0.2  # s by which names come later than topics
+
+
+def require_none(node: Node) -> None:
+    """Looks around before the guard becomes a publisher, so that one which works is not disturbed by one that starts.
+
+    Raises PlantFault with the name of whoever publishes already.
+    """
+    deadline = clock.now() + DISCOVERY_S
+    while clock.now() < deadline:
+        if node.count_publishers(topics.TARGET_POSE):
+            clock.sleep(NAMES_S)
+            raise PlantFault(
+                f"{_names(node)} publishes target_pose already, and a controller obeys one only; "
+                "stop it first (one that was killed is forgotten after 10 s)"
+            )
+        clock.sleep(0.02)
+
+
+def found(node: Node) -> str:
+    """The names of all publishers when there are several, else empty."""
+    return _names(node) if node.count_publishers(topics.TARGET_POSE) > 1 else ""
+
+
+def _names(node: Node) -> str:
+    infos = node.get_publishers_info_by_topic(topics.TARGET_POSE)
+    names = sorted(f"{info.node_namespace.rstrip('/')}/{info.node_name}" for info in infos)
+    return ", ".join("a node not known yet" if "UNKNOWN" in name else name for name in names)
