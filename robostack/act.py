@@ -46,7 +46,7 @@ class Progress:
     path: Path
     phase: str = "starting"
     episodes: int = 0
-    steps: int = 0  # of practice
+    steps: int = 0  # of practice and checks
     successes: list[bool] = field(default_factory=list)  # practice and checks
     unaided: list[bool] = field(default_factory=list)  # episodes in which the person did not act
     person_steps: list[float] = field(default_factory=list)  # share of steps, per practice episode
@@ -109,7 +109,7 @@ class Actor:
             self._play(self._aided, still, "demonstration")
 
     def _practise(self) -> None:
-        config, practised, perfect = self._config, 0, 0
+        config, practised, perfect, due = self._config, 0, 0, self._config.check_every
         while self.progress.steps < config.steps and perfect < config.perfect_checks:
             self._enter("practice")
             episode = self._play(self._aided, self._newest(), "practice")
@@ -120,8 +120,14 @@ class Actor:
             if not episode.person_share:
                 self.progress.unaided.append(episode.is_success)
             is_last = self.progress.steps >= config.steps
-            if practised % config.check_every == 0 or is_last:
+            if is_last or (practised >= due and self._is_promising()):
                 perfect = perfect + 1 if self._check() else 0
+                due = practised + config.check_every
+
+    def _is_promising(self) -> bool:
+        """Whether practice lately went well without the person; before, a check would only cost robot time."""
+        recent = self.progress.unaided[-self._config.check_episodes :]
+        return len(recent) > 0 and float(np.mean(recent)) >= self._config.check_from
 
     def _check(self) -> bool:
         """The policy alone, deterministic, the same weights throughout. Whether it never failed."""
@@ -192,10 +198,10 @@ class Actor:
         if step is None:
             return
         self.progress.lateness.append(step.lateness)
-        if self.progress.phase == "practice":
+        if self.progress.phase in ("practice", "check"):
             self.progress.steps += 1
-            if not self._config.lockstep:
-                self._newest()
+        if self.progress.phase == "practice" and not self._config.lockstep:
+            self._newest()
         self.progress.write()
 
     def _newest(self) -> LearnedPolicy:

@@ -29,10 +29,11 @@ class RunConfig:
     lockstep: bool = True  # the cell waits for the actor, and episodes repeat exactly; False: real time
     noise: bool = True  # of the mirror's sensors
     demonstrations: int = 20
-    steps: int = 15_000  # most control steps of practice
+    steps: int = 20_000  # most control steps of practice and checks
     warmup: int = 500  # learner steps on the demonstrations alone
     updates_per_step: float = 2.0  # learner steps per control step
-    check_every: int = 40  # practice episodes between two checks of the policy alone
+    check_every: int = 40  # practice episodes, at least, between two checks of the policy alone
+    check_from: float = 0.8  # success without help in late practice that makes a check worth its time
     check_episodes: int = 20  # in a row, deterministic, nobody helps
     perfect_checks: int = 2  # in a row, then practice ends early
     validation: int = 50  # episodes for each of the best versions, to choose one
