@@ -9,7 +9,7 @@ import errno
 import os
 import re
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Set
 from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from pathlib import Path
@@ -206,9 +206,10 @@ def next_index(folder: Path | str) -> int:
     return max((index for index, _ in _listed(folder)), default=-1) + 1
 
 
-def _listed(folder: Path | str) -> list[tuple[int, str]]:
+def _listed(folder: Path | str, known: Set[str] = frozenset()) -> list[tuple[int, str]]:
+    """(index, name) of the episode files, less those known."""
     try:
-        found = map(_NAME.fullmatch, os.listdir(folder))
+        found = map(_NAME.fullmatch, set(os.listdir(folder)) - known)
     except FileNotFoundError:
         return []
     return sorted((int(match[1]), match[0]) for match in found if match)
@@ -232,9 +233,9 @@ class EpisodeFollower:
         Running and cut ones are passed over. A damaged file or another spec raises, once: polling again goes on.
         """
         new: list[Episode] = []
-        for _, name in _listed(self._folder):
+        for _, name in _listed(self._folder, self._given):
             path = self._folder / name
-            if name in self._given or not _is_finished(path):
+            if not _is_finished(path):
                 continue
             try:
                 found = recover(path, self._expected_spec)
