@@ -97,11 +97,17 @@ def _show(path: Path) -> None:
 
 def _hand_over(path: Path, given: dict[str, str]) -> int:
     """The same through ROS 2's own launch, where it is installed."""
-    from launch.actions import IncludeLaunchDescription, RegisterEventHandler, Shutdown
-    from launch.event_handlers import OnProcessExit
-    from launch.launch_description_sources import AnyLaunchDescriptionSource
+    from launch.actions import (  # pyright: ignore
+        IncludeLaunchDescription,
+        RegisterEventHandler,
+        Shutdown,
+    )
+    from launch.event_handlers import OnProcessExit  # pyright: ignore
+    from launch.launch_description_sources import (  # pyright: ignore
+        AnyLaunchDescriptionSource,
+    )
 
-    from launch import LaunchDescription, LaunchService
+    from launch import LaunchDescription, LaunchService  # pyright: ignore
 
     include = IncludeLaunchDescription(
         AnyLaunchDescriptionSource(os.fspath(path)), launch_arguments=list(given.items())

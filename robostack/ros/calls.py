@@ -62,7 +62,7 @@ class Calls:
                 raise Unavailable(f"{name}: {response.message}; `robostack doctor` shows the cell")
             clock.sleep(POLL_S)
 
-    def _call(self, name: str, request):
+    def _call(self, name: str, request) -> Any:
         client, node = self._clients[name], name.split("/")[0]
         if not self._is_found(name, FIND_S):
             raise Unavailable(

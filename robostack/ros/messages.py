@@ -10,6 +10,7 @@ import math
 import numpy as np
 from builtin_interfaces.msg import Time
 from geometry_msgs.msg import PoseStamped, TwistStamped, WrenchStamped
+from numpy.typing import ArrayLike
 from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import CameraInfo, Image, JointState
 from std_msgs.msg import Bool, Float64MultiArray, Header, String
@@ -45,7 +46,7 @@ def to_header(stamp: float, frame: str = "") -> Header:
     return Header(stamp=to_time(stamp), frame_id=frame)
 
 
-def _finite(values: np.ndarray, what: str) -> list[float]:
+def _finite(values: ArrayLike, what: str) -> list[float]:
     numbers = np.asarray(values, float).tolist()
     if not all(map(math.isfinite, numbers)):
         raise BadValue(f"{what} is not finite: {numbers}")
@@ -105,7 +106,7 @@ def _vectors(first, second) -> np.ndarray:
 
 
 def to_joints(
-    names: list[str], position: np.ndarray, stamp: float, velocity: np.ndarray | tuple = ()
+    names: list[str], position: np.ndarray, stamp: float, velocity: ArrayLike = ()
 ) -> JointState:
     return JointState(
         header=to_header(stamp),

@@ -128,6 +128,7 @@ class MirrorNode:
     def _follow(self) -> bool:
         """Hands the newest target to the cell, unless it is not finite."""
         message, self._target = self._target, None
+        assert message is not None
         opening = 0.0 if self._opening is None else self._opening
         try:
             place = messages.from_pose(message, self._robot.base_frame, topics.TARGET_POSE)
@@ -198,7 +199,7 @@ class MirrorNode:
 
     @property
     def _seed(self) -> int:
-        return self.session.node.get_parameter("seed").value
+        return int(self.session.node.get_parameter("seed").value or 0)
 
     def _reset(self, seed: int) -> dict[str, Any]:
         drawn = self._cell.reset(seed)

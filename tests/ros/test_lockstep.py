@@ -15,6 +15,7 @@ from robostack.core.loop import Loop
 from robostack.core.plant import GuardedPlant, MockPlant
 from robostack.core.types import Command
 from robostack.ros.plant import RosPlant
+from robostack.twin.plant import TwinPlant
 from tests.ros.wire import connected, running_cell, wait_until
 
 ROBOT = catalog.robot("fr3")
@@ -30,7 +31,7 @@ class Wild:
         return action if rng is None else action + rng.normal(size=7)
 
 
-def over_ros(cell, task) -> RosPlant:
+def over_ros(cell, task):
     return connected(cell, lambda: RosPlant(task, ROBOT, lockstep=True))
 
 
@@ -77,6 +78,19 @@ def test_episodes_over_ros_equal_those_in_one_process(plant, task):
     assert len(reasons) > 1, (
         "the guard never limited anything; the policy is too tame for this test"
     )
+
+
+def test_mujoco_over_ros_equals_mujoco_in_this_process():
+    """Noise and delay too: both sides see the same samples, and so do both guards."""
+    task = catalog.task("peg_insert")
+    with (
+        running_cell("task:=peg_insert", "lockstep:=true", "plant:=twin") as cell,
+        over_ros(cell, task) as plant,
+    ):
+        alone = GuardedPlant(TwinPlant(task, ROBOT), Guard(ROBOT.safety, task.period))
+        for got, expected in zip(episodes(plant, task), episodes(alone, task), strict=True):
+            assert_same(got, expected)
+        alone.close()
 
 
 def test_two_actors_after_each_other_get_the_same_episode(cell, task):
@@ -142,13 +156,8 @@ def test_silent_mirror_is_named(task):
 def test_nobody_there_is_told_with_what_to_start(task, monkeypatch):
     monkeypatch.setattr("robostack.ros.calls.FIND_S", 0.3)
     with (
-        connected(running_nothing(), lambda: RosPlant(task, ROBOT, lockstep=True)) as plant,
+        running_cell(nodes=()) as cell,
+        connected(cell, lambda: RosPlant(task, ROBOT, lockstep=True)) as plant,
         pytest.raises(Unavailable, match=r"no service .*guard/begin.*robostack up mirror"),
     ):
         plant.reset(1)
-
-
-def running_nothing():
-    from tests.ros.wire import Cell
-
-    return Cell(None, [])

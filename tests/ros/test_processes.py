@@ -83,6 +83,7 @@ def test_children_end_with_a_killed_parent(lines):
         "print(group.pid('child'), flush=True); time.sleep(60)"
     )
     parent = subprocess.Popen(python(code), stdout=subprocess.PIPE, cwd=ROOT, text=True)
+    assert parent.stdout
     child = int(parent.stdout.readline())
     os.kill(child, 0)
     parent.kill()

@@ -40,6 +40,7 @@ class Up:
 
     def read_until(self, *texts: str) -> None:
         wanted = set(texts)
+        assert self.process.stdout
         while wanted:
             line = self.process.stdout.readline()
             assert line, self.lines

@@ -11,7 +11,7 @@ from pathlib import Path
 from std_srvs.srv import Trigger
 
 from robostack.core import clock
-from robostack.ros import environment
+from robostack.ros import environment, topics
 from robostack.ros.processes import ProcessGroup
 from robostack.ros.runtime import Session
 
@@ -77,12 +77,12 @@ class Wire:
         self.session = Session("somebody")
         self.heard = defaultdict(list)
 
-    def hear(self, kind, topic: str, qos=10) -> list:
+    def hear(self, kind, topic: str, qos=topics.REASONS) -> list:
         """Everything that comes on a topic from now on."""
         self.session.subscribe(kind, topic, qos, self.heard[topic].append)
         return self.heard[topic]
 
-    def speak(self, kind, topic: str, qos=10):
+    def speak(self, kind, topic: str, qos=topics.NEWEST):
         return self.session.node.create_publisher(kind, topic, qos)
 
     def trigger(self, name: str):
