@@ -48,7 +48,7 @@ class Step:
     terminated: bool  # the task ended; nothing follows
     truncated: bool  # we stopped looking; the next state still has a value
     parameters: int  # version of the policy's parameters, -1 when there are none
-    stamp: float  # s, plant clock, of the observation
+    stamp: float  # s, plant clock, when the command was decided
     age: float  # s, of the oldest sample used
     lateness: float  # s, tick later than planned
     guard: str = ""  # why the guard changed or held the command; empty when it passed

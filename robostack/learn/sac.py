@@ -71,14 +71,27 @@ class LearnerState(NamedTuple):
     steps: jax.Array  # learner steps so far
 
 
+@dataclass(frozen=True)
 class Sac:
-    """Owns nothing but the choices: init, update and act are pure."""
+    """The choices, and what follows from them: init, update and act are pure.
 
-    def __init__(self, spec: Spec, config: Config | None = None):
-        self.spec, self.config = spec, config or Config()
-        self._actor = Actor(spec.action_size, self.config.widths)
-        self._critic = Critic(self.config.widths)
-        self._adam = optax.adam(self.config.rate)
+    Equal choices are equal objects, so they share what is compiled.
+    """
+
+    spec: Spec
+    config: Config = Config()
+
+    @property
+    def _actor(self) -> Actor:
+        return Actor(self.spec.action_size, self.config.widths)
+
+    @property
+    def _critic(self) -> Critic:
+        return Critic(self.config.widths)
+
+    @property
+    def _adam(self) -> optax.GradientTransformation:
+        return optax.adam(self.config.rate)
 
     def init(self, key: jax.Array) -> LearnerState:
         """A fresh state."""
@@ -152,7 +165,7 @@ class Sac:
         def loss_of(critic):
             values = self.values(critic, batch.observation, batch.action)
             # Sum over members: each learns as if it were alone.
-            return jnp.sum(jnp.mean((values - target) ** 2, -1)), values
+            return jnp.sum(jnp.mean((values - target[None]) ** 2, -1)), values
 
         (loss, values), gradient = jax.value_and_grad(loss_of, has_aux=True)(state.critic)
         updates, optimizer = self._adam.update(gradient, state.critic_optimizer)

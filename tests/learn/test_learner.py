@@ -1,0 +1,124 @@
+"""Learning as a whole: it repeats, it publishes what fits, and it does learn."""
+
+from dataclasses import replace
+
+import jax
+import numpy as np
+import pytest
+
+from robostack.core.errors import RobostackError, SpecMismatch
+from robostack.core.spec import Spec, Term
+from robostack.learn import policy as policies
+from robostack.learn.learner import Learner
+from robostack.store import params
+from tests.learn.conftest import SMALL, M, N, make_episode
+
+
+def trained(spec, steps, seed=0, config=SMALL):
+    learner = Learner(spec, config, seed, 1000)
+    learner.add([make_episode(spec, 0, "demonstration", 20), make_episode(spec, 1, "practice", 20)])
+    info = learner.train(steps)
+    return learner, info
+
+
+def test_same_seed_and_episodes_give_bit_equal_parameters(spec):
+    first, second = trained(spec, 10)[0], trained(spec, 10)[0]
+    pairs = zip(jax.tree.leaves(first.state), jax.tree.leaves(second.state), strict=True)
+    keys = jax.dtypes.prng_key
+    for a, b in pairs:
+        if jax.dtypes.issubdtype(a.dtype, keys):
+            a, b = jax.random.key_data(a), jax.random.key_data(b)
+        assert np.array_equal(a, b)
+
+
+def test_ten_steps_are_ten_steps_however_they_are_cut(spec):
+    whole = trained(spec, 10)[0]
+    cut = trained(spec, 3)[0]
+    cut.train(7)
+    pairs = zip(jax.tree.leaves(whole.state.actor), jax.tree.leaves(cut.state.actor), strict=True)
+    assert cut.steps == whole.steps == 10 and all(np.array_equal(a, b) for a, b in pairs)
+
+
+def test_numbers_to_log_are_finite(spec):
+    _, info = trained(spec, 5)
+    assert {"critic_loss", "actor_loss", "entropy", "temperature", "value"} <= set(info)
+    assert all(np.isfinite(value) for value in info.values())
+
+
+def test_published_policy_acts_as_the_learners_actor(spec, tmp_path):
+    learner, _ = trained(spec, 5)
+    path = policies.publish(tmp_path, 3, learner.state.actor, spec, updates=5)
+    policy = policies.load(path, spec)
+    observation = np.random.default_rng(0).normal(size=N).astype(np.float32)
+    expected = learner.sac.act(learner.state.actor, observation, None)
+    assert policy.version == 3
+    assert policy.act(observation, None) == pytest.approx(np.asarray(expected), abs=1e-6)
+
+
+def test_exploration_repeats_by_seed_and_stays_in_range(spec, tmp_path):
+    learner, _ = trained(spec, 1)
+    policy = policies.load(policies.publish(tmp_path, 0, learner.state.actor, spec), spec)
+
+    def explored(seed):
+        rng = np.random.default_rng(seed)
+        return np.stack([policy.act(np.zeros(N, np.float32), rng) for _ in range(20)])
+
+    assert np.array_equal(explored(1), explored(1)) and not np.array_equal(explored(1), explored(2))
+    assert np.abs(explored(1)).max() <= 1.0 and explored(1).std(0).min() > 0.0
+
+
+def test_swapped_weights_are_used_at_once(spec, tmp_path):
+    first, second = trained(spec, 1, seed=0)[0], trained(spec, 1, seed=1)[0]
+    policies.publish(tmp_path, 0, first.state.actor, spec)
+    policies.publish(tmp_path, 1, second.state.actor, spec)
+    policy = policies.load(params.path_of(tmp_path, 0), spec)
+    before = policy.act(np.ones(N, np.float32), None)
+    policy.take(params.load(params.path_of(tmp_path, 1), spec))
+    assert policy.version == 1 and not np.array_equal(before, policy.act(np.ones(N, np.float32), None))
+
+
+def test_parameters_of_another_task_are_refused_with_the_difference(spec, tmp_path):
+    learner, _ = trained(spec, 1)
+    path = policies.publish(tmp_path, 0, learner.state.actor, spec)
+    other = Spec((Term("x", N, "mm", "base", (1.0,) * N),), spec.action, spec.period)
+    with pytest.raises(SpecMismatch, match=r"observation\.x\.unit: got m, expected mm"):
+        policies.load(path, other)
+
+
+def test_weights_of_another_network_are_refused(spec, tmp_path):
+    small, _ = trained(spec, 1)
+    wide, _ = trained(spec, 1, config=replace(SMALL, widths=(32, 16)))
+    policy = policies.load(policies.publish(tmp_path, 0, small.state.actor, spec), spec)
+    path = policies.publish(tmp_path, 1, wide.state.actor, spec)
+    with pytest.raises(RobostackError, match=r"\(32, 16\).*\(16, 16\)"):
+        policy.take(params.load(path))
+
+
+def test_critic_learns_the_discounted_value_of_a_known_chain(spec):
+    """In a chain of T steps with reward 1 at its end, the state k steps before has value discount ** k."""
+    learner = Learner(spec, replace(SMALL, widths=(64, 64), batch=64, rate=1e-3, imitation=0.0), 0, 1000)
+    length = 8
+    for index in range(2):
+        kind = "demonstration" if index == 0 else "practice"
+        episode = make_episode(spec, 0, kind, length)
+        header = replace(episode.header, index=index)
+        learner.add([replace(episode, header=header)])
+    learner.train(1500)
+    episode = make_episode(spec, 0, "practice", length)
+    action = np.array([step.action for step in episode.steps], np.float32)
+    values = learner.sac.values(learner.state.critic, episode.observations[:-1], action)
+    expected = learner.sac.config.discount ** np.arange(length - 1, -1, -1)
+    assert np.asarray(values).mean(0) == pytest.approx(expected, abs=0.12)
+    assert np.asarray(values)[:, -1] == pytest.approx([1.0, 1.0], abs=0.05)
+
+
+def test_imitation_alone_reproduces_the_persons_actions(spec):
+    config = replace(SMALL, widths=(64, 64), batch=64, rate=1e-3, imitation=100.0)
+    learner = Learner(spec, config, 0, 1000)
+    episode = make_episode(spec, 0, "demonstration", 10)
+    learner.add([episode])
+    learner.train(600)
+    shown = np.array([step.action for step in episode.steps])
+    acted = np.stack([learner.sac.act(learner.state.actor, o, None) for o in episode.observations[:-1]])
+    assert np.abs(acted - shown).mean() < 0.1
+    assert acted.shape == (10, M)
