@@ -13,7 +13,7 @@ from robostack.core.errors import PlantFault, Unavailable
 from robostack.ros import topics
 from robostack.ros.runtime import Session
 
-FIND_S = 5.0  # s in which a cell that runs is sure to be found
+FIND_S = 10.0  # s in which a cell that runs, or starts, is sure to be found
 ANSWER_S = 10.0  # s that a service may take
 POLL_S = 0.01  # s
 

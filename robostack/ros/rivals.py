@@ -7,7 +7,8 @@ from robostack.core.errors import PlantFault
 from robostack.ros import topics
 
 DISCOVERY_S = 1.0  # s in which another publisher is seen (measured: 0.1 to 1.1 on a busy machine)
-NAMES_S = 0.2  # s by which names come later than topics
+NAMES_S = 1.0  # s by which names come later than topics, at most
+UNKNOWN = "a node not known yet"
 
 
 def require_none(node: Node) -> None:
@@ -18,9 +19,11 @@ def require_none(node: Node) -> None:
     deadline = clock.now() + DISCOVERY_S
     while clock.now() < deadline:
         if node.count_publishers(topics.TARGET_POSE):
-            clock.sleep(NAMES_S)
+            deadline = clock.now() + NAMES_S
+            while UNKNOWN in (names := _names(node)) and clock.now() < deadline:
+                clock.sleep(0.02)
             raise PlantFault(
-                f"{_names(node)} publishes target_pose already, and a controller obeys one only; "
+                f"{names} publishes target_pose already, and a controller obeys one only; "
                 "stop it first (one that was killed is forgotten after 10 s)"
             )
         clock.sleep(0.02)
@@ -34,4 +37,4 @@ def found(node: Node) -> str:
 def _names(node: Node) -> str:
     infos = node.get_publishers_info_by_topic(topics.TARGET_POSE)
     names = sorted(f"{info.node_namespace.rstrip('/')}/{info.node_name}" for info in infos)
-    return ", ".join("a node not known yet" if "UNKNOWN" in name else name for name in names)
+    return ", ".join(UNKNOWN if "UNKNOWN" in name else name for name in names) or UNKNOWN

@@ -5,6 +5,7 @@ rclpy's executor builds its wait set anew for every message: through it five mes
 the ticks; services and parameters, rare, stay with the executor in a thread of its own.
 """
 
+import atexit
 import signal
 import threading
 import time
@@ -90,6 +91,7 @@ class Session:
         self._stop, self._is_closed = threading.Event(), False
         self._executor = SingleThreadedExecutor(context=self.context)
         self._threads: list[threading.Thread] = []
+        atexit.register(self.close)  # a process that forgot would abort, or never end
 
     def subscribe(self, kind: type, topic: str, qos: QoSProfile, take: Callable[[Any], None]):
         """Hands every message to `take`, in the loop's thread. Call before the loop starts."""
@@ -158,6 +160,7 @@ class Session:
         if self._is_closed:
             return
         self._is_closed = True
+        atexit.unregister(self.close)
         self.stop()
         self._executor.shutdown()
         for thread in self._threads:
@@ -178,7 +181,9 @@ class Session:
                 self.failure = error
                 self.stop()
 
-        thread = threading.Thread(target=guarded, name=f"{self.node.get_name()}-{name}")
+        thread = threading.Thread(
+            target=guarded, name=f"{self.node.get_name()}-{name}", daemon=True
+        )
         self._threads.append(thread)
         thread.start()
 

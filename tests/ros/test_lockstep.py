@@ -138,7 +138,8 @@ def test_close_twice(plant):
     plant.close()
 
 
-def test_silent_mirror_is_named(task):
+def test_silent_mirror_is_named(task, monkeypatch):
+    monkeypatch.setattr("robostack.ros.plant.STEP_S", 1.0)
     with running_cell("task:=reach", "lockstep:=true") as cell, over_ros(cell, task) as plant:
         plant.reset(1)
         pose = plant.read()["tool_pose"].value

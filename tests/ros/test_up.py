@@ -15,6 +15,13 @@ from robostack.ros import environment
 ROOT = Path(__file__).parents[2]
 NO_ROS = "import sys; sys.modules['rclpy'] = None; import {door} as door; sys.exit(door.main([]))"
 
+ASK = """
+from robostack.core import catalog
+from robostack.ros.plant import RosPlant
+plant = RosPlant(catalog.task("reach"), catalog.robot("fr3"), lockstep=False, namespace="left")
+print(sorted(plant.reset(1)))
+"""
+
 
 def run(*words: str, **environ: str) -> subprocess.CompletedProcess:
     command = [sys.executable, *words]
@@ -27,7 +34,7 @@ class Up:
 
     def __init__(self, *words: str):
         environ = os.environ | {"PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1"}
-        environ["ROS_DOMAIN_ID"] = str(environment.free_domain())
+        self.domain = environ["ROS_DOMAIN_ID"] = str(environment.free_domain())
         self.process = subprocess.Popen(
             [sys.executable, "-m", "robostack.up", *words],
             env=environ,
@@ -66,6 +73,9 @@ def up():
 @pytest.mark.ros
 def test_up_starts_a_cell_and_ctrl_c_ends_it(up):
     up.read_until("[mirror] mirror: ready", "[guard] guard: ready")
+    ask = run("-c", ASK, ROS_DOMAIN_ID=up.domain)
+    assert ask.stdout == "['start', 'target', 'target_observed']\n", ask.stderr
+    assert ask.returncode == 0, "an actor that forgets close() must still end well"
     up.process.send_signal(signal.SIGINT)
     assert up.end() < 3.0
     assert up.process.returncode == 0
