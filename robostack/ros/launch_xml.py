@@ -95,7 +95,7 @@ class Reader:
         raise UnknownName("substitution", text, SUBSTITUTIONS, place)
 
     def _share_of(self, package: str) -> Path:
-        if package == "robostack" and (environment.CHECKOUT / "launch").is_dir():
+        if package == "robostack" and (environment.CHECKOUT / "package.xml").is_file():
             return environment.CHECKOUT
         for prefix in environment.prefixes():
             if (path := prefix / "share" / package).is_dir():

@@ -12,10 +12,15 @@ from dataclasses import dataclass
 
 from robostack.core import clock
 from robostack.core.errors import Unavailable
+from robostack.ros.environment import CHECKOUT
 
 PR_SET_PDEATHSIG = 1  # linux/prctl.h
 INTERRUPT_S, TERMINATE_S = 1.5, 1.0  # s after SIGINT, and after SIGTERM; then SIGKILL
 POLL_S = 0.01
+
+# Children import the same robostack as we, even from a checkout that is installed nowhere.
+_PATH = [str(CHECKOUT), *filter(None, [os.environ.get("PYTHONPATH")])]
+_SHARED = {"PYTHONUNBUFFERED": "1", "PYTHONPATH": os.pathsep.join(_PATH)}
 
 _libc = ctypes.CDLL(None) if sys.platform == "linux" else None
 
@@ -69,7 +74,7 @@ class ProcessGroup:
         try:
             process = subprocess.Popen(
                 list(command),
-                env={**os.environ, "PYTHONUNBUFFERED": "1", **(environment or {})},
+                env={**os.environ, **_SHARED, **(environment or {})},
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,
