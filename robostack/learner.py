@@ -31,12 +31,15 @@ class Training:
         self._version = -1
         self._seconds, self._written = 0.0, 0.0  # of training; when learner.json was written
         self._info: dict[str, float] = {}
-        self.is_over = False
+        self.is_over = False  # the examination has begun: nothing more to learn from
+        self.is_stopped = False
 
     def poll(self) -> bool:
         """Takes in what is new and trains for it; whether there was anything."""
         episodes = self._follower.poll()
         for episode in episodes:
+            if self.is_stopped:
+                return True
             if episode.header.kind not in TRAINED:
                 self.is_over = True
                 return True
@@ -59,7 +62,7 @@ class Training:
 
     def _train(self, steps: int) -> None:
         start = clock.now()
-        while steps > 0:
+        while steps > 0 and not self.is_stopped:
             count = min(steps, CHUNK)
             self._info = self._learner.train(count)
             steps -= count
@@ -69,6 +72,8 @@ class Training:
         self._report(0.0)
 
     def _publish(self) -> None:
+        if self.is_stopped:  # its updates are not all made
+            return
         self._version += 1
         publish(
             self._run.params,
@@ -105,11 +110,11 @@ def main(argv: list[str] | None = None) -> int:
     arguments = parser.parse_args(argv)
     run = Run.open(arguments.run)
     config = configs.from_dict(run.config)
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
     training = Training(run, config)
-    try:
-        while True:
-            if training.is_over or not training.poll():
-                clock.sleep(0.005)
-    except KeyboardInterrupt:
-        return 0
+    for number in (signal.SIGINT, signal.SIGTERM):
+        # A flag, not an exception: one that strikes inside XLA leaves a traceback and no clean end.
+        signal.signal(number, lambda *_: setattr(training, "is_stopped", True))
+    while not training.is_stopped:
+        if training.is_over or not training.poll():
+            clock.sleep(0.005)
+    return 0

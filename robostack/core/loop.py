@@ -105,42 +105,40 @@ class Loop:
         observations, steps = [seen.observation], []
         if self._recorder:
             self._recorder.begin(header, seen.observation)
-        try:
-            lateness = self._ticker.wait()
-            for tick in range(self._task.steps):
-                asked = np.clip(policy.act(seen.observation, rng), -1.0, 1.0)
-                hand = self._operator.act(seen.terms)
-                command = self._command(asked if hand is None else hand, seen.samples)
-                self._plant.send(command)
-                late, lateness = lateness, self._ticker.wait()
-                after = self._observe(self._plant.read())
-                is_done = bool(self._task.succeeded(self._task.options, after.terms))
-                step = Step(
-                    observation=seen.observation,
-                    action_policy=asked,
-                    action=self._executed(command, seen.samples, after.samples),
-                    who=Who.POLICY if hand is None else Who.PERSON,
-                    reward=float(is_done),
-                    terminated=is_done,
-                    truncated=not is_done and tick + 1 == self._task.steps,
-                    parameters=policy.version,
-                    stamp=command.stamp,
-                    age=seen.age,
-                    lateness=late,
-                    guard=str(after.samples["guard"].value) if "guard" in after.samples else "",
-                )
-                steps.append(step)
-                observations.append(after.observation)
-                if self._recorder:
-                    self._recorder.append(step, after.observation)
-                if self._on_tick:
-                    self._on_tick(after.samples, step)
-                seen = after
-                if is_done:
-                    break
-        finally:
+        lateness = self._ticker.wait()
+        for tick in range(self._task.steps):
+            asked = np.clip(policy.act(seen.observation, rng), -1.0, 1.0)
+            hand = self._operator.act(seen.terms)
+            command = self._command(asked if hand is None else hand, seen.samples)
+            self._plant.send(command)
+            late, lateness = lateness, self._ticker.wait()
+            after = self._observe(self._plant.read())
+            is_done = bool(self._task.succeeded(self._task.options, after.terms))
+            step = Step(
+                observation=seen.observation,
+                action_policy=asked,
+                action=self._executed(command, seen.samples, after.samples),
+                who=Who.POLICY if hand is None else Who.PERSON,
+                reward=float(is_done),
+                terminated=is_done,
+                truncated=not is_done and tick + 1 == self._task.steps,
+                parameters=policy.version,
+                stamp=command.stamp,
+                age=seen.age,
+                lateness=late,
+                guard=str(after.samples["guard"].value) if "guard" in after.samples else "",
+            )
+            steps.append(step)
+            observations.append(after.observation)
             if self._recorder:
-                self._recorder.end()
+                self._recorder.append(step, after.observation)
+            if self._on_tick:
+                self._on_tick(after.samples, step)
+            seen = after
+            if is_done:
+                break
+        if self._recorder:  # an episode that an error cut short stays marked as cut
+            self._recorder.end()
         self._operator.end(steps[-1].terminated)
         return Episode(header, np.stack(observations), tuple(steps))
 
