@@ -34,7 +34,12 @@ def _cell(settings) -> Cell:
         raise UnknownName("plant", settings.plant, ["twin", "mock"], "parameter plant")
     from robostack.twin.plant import TwinPlant
 
-    return TwinPlant(settings.task, settings.robot, cameras=settings.cameras, noise=settings.noise)
+    twin = TwinPlant(settings.task, settings.robot, cameras=settings.cameras, noise=settings.noise)
+    if not settings.watch:
+        return twin
+    from robostack.watch import watched
+
+    return watched(twin)
 
 
 if __name__ == "__main__":

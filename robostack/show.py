@@ -1,7 +1,6 @@
 """Door `twin`: look at a task's mirror. The scripted expert plays; a film, or MuJoCo's viewer with --watch."""
 
 import argparse
-import os
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +8,6 @@ import numpy as np
 from robostack.check import add_choices, chosen
 from robostack.config import RunConfig
 from robostack.core import clock, observe
-from robostack.core.errors import Unavailable
 from robostack.core.guard import Guard
 from robostack.core.loop import Loop, StillPolicy
 from robostack.core.operator import ScriptedPerson, Style
@@ -18,6 +16,7 @@ from robostack.core.spec import Spec
 from robostack.core.task import Expert
 from robostack.film import film
 from robostack.twin.plant import TwinPlant
+from robostack.watch import watched
 
 
 class ExpertPolicy:
@@ -52,29 +51,13 @@ def main(argv: list[str] | None = None) -> int:
     return 0
 
 
-def require_display() -> None:
-    """Raises Unavailable where no window can be opened."""
-    if not os.environ.get("DISPLAY") and not os.environ.get("WAYLAND_DISPLAY"):
-        raise Unavailable("--watch needs a display, and DISPLAY is not set; leave it out to get a film")
-
-
 def _watch(config: RunConfig, episodes: int) -> int:
-    require_display()
-    from mujoco import viewer  # opens GLFW when imported
-
     task, robot = config.load_task(), config.load_robot()
-    plant = TwinPlant(task, robot, noise=config.noise)
-    data = plant.data
-    with viewer.launch_passive(plant.scene.model, data) as window:
-
-        def on_tick(*_) -> None:
-            plant.cells.data(0, data)
-            window.sync()
-            clock.sleep(task.period)
-
-        person = ScriptedPerson(lambda: task.expert(task.options), Style(noise=0.0))
-        guarded = GuardedPlant(plant, Guard(robot.safety, task.period))
-        loop = Loop(guarded, task, robot, person, on_tick=on_tick)
-        for i in range(episodes):
-            loop.run(StillPolicy(loop.spec.action_size), "demonstration", i, config.seed + i)
+    plant = watched(TwinPlant(task, robot, noise=config.noise))
+    person = ScriptedPerson(lambda: task.expert(task.options), Style(noise=0.0))
+    guarded = GuardedPlant(plant, Guard(robot.safety, task.period))
+    loop = Loop(guarded, task, robot, person, on_tick=lambda *_: clock.sleep(task.period))
+    for i in range(episodes):
+        loop.run(StillPolicy(loop.spec.action_size), "demonstration", i, config.seed + i)
+    plant.close()
     return 0

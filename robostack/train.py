@@ -15,10 +15,10 @@ from robostack.config import RunConfig
 from robostack.core.errors import RobostackError, Unavailable
 from robostack.ros import environment, launch_file
 from robostack.ros.processes import ProcessGroup
-from robostack.show import require_display
 from robostack.store.run import Run, read_json
 from robostack.twin import render
 from robostack.view import View
+from robostack.watch import require_display
 
 LAUNCH = "launch/mirror.launch.xml"
 # Two cores serve five processes: only the learner gets more than one thread.
@@ -103,6 +103,8 @@ def _start_cell(group: ProcessGroup, config: RunConfig, watch: bool) -> dict[str
         "task": config.task,
         "task_options": " ".join(f"{name}={value!r}" for name, value in config.options.items()),
         "lockstep": str(config.lockstep).lower(),
+        "noise": str(config.noise).lower(),
+        "watch": str(watch).lower(),
     }
     for node in launch_file.load(path, given):
         group.start(node.name, node.command(), shared, stops_last=node.name == "guard")

@@ -31,6 +31,7 @@ class Settings:
     cameras: tuple[str, ...]
     noise: bool
     plant: str
+    watch: bool
 
 
 # name -> default, description. Text where a list could be: a launch argument is text too.
@@ -46,6 +47,7 @@ PARAMETERS = {
         "twin",
         '"twin" (MuJoCo) or "mock" (no physics, for tests of the wire); the mirror only',
     ),
+    "watch": (False, "in MuJoCo's viewer, which needs a display; the mirror only"),
 }
 
 

@@ -1,6 +1,6 @@
 """The mirror of one cell as a plant: same samples, same commands, exact by seed."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import mujoco
@@ -39,6 +39,8 @@ class TwinPlant:
         self.cells = Cells(self.scene, 1, threads=1, sensors=SensorModel() if noise else PERFECT)
         self._cameras = {name: Camera(self.scene, name, size, size) for name in cameras}
         self._samples: Samples | None = None
+        self.on_move: Callable[[], None] | None = None  # for whoever watches: called after every move
+        self.on_close: Callable[[], None] | None = None
 
     @property
     def now(self) -> float:
@@ -62,6 +64,8 @@ class TwinPlant:
         timestep = self.scene.model.opt.timestep
         self.cells.advance(scenes.whole_steps(seconds, timestep, "time to advance"))
         self._samples = None
+        if self.on_move:
+            self.on_move()
 
     def read(self) -> Samples:
         """Newest samples; reading twice gives the same, since the noise is drawn once per measurement."""
@@ -93,3 +97,6 @@ class TwinPlant:
         for camera in self._cameras.values():
             camera.close()
         self._cameras = {}
+        if self.on_close:
+            self.on_close()
+        self.on_move = self.on_close = None
