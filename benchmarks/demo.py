@@ -1,0 +1,82 @@
+"""A.1 and A.2: what `robostack demo` learns on three seeds, and how long its training takes. Half an hour or more."""
+
+import argparse
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from benchmarks import common
+from benchmarks.rows import Row, row
+from robostack import report
+from robostack.store.run import Run, read_json
+from robostack.study.ledger import lines
+
+EPISODES = 100  # of the examination
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """One seed's demo."""
+
+    seed: int
+    successes: int  # of EPISODES; 0 where the demo did not come to its end
+    minutes: float  # of training, first demonstration to chosen version; else until the demo ended
+    failure: str = ""
+
+    def __str__(self) -> str:
+        said = f"seed {self.seed}: {self.successes} of {EPISODES} alone, training took {self.minutes:.2f} min"
+        return f"{said}; FAILED: {self.failure}" if self.failure else said
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument(
+        "--runs", type=Path, help="where run folders go; a temporary folder unless given"
+    )
+
+
+def measure(given: argparse.Namespace) -> list[Row]:
+    with tempfile.TemporaryDirectory() as temporary:
+        outcomes = []
+        for seed in given.seeds:
+            outcomes.append(play(seed, given.runs or Path(temporary)))
+            print(outcomes[-1], flush=True)
+    successes = [outcome.successes for outcome in outcomes]
+    minutes = [outcome.minutes for outcome in outcomes]
+    failed = any(outcome.failure for outcome in outcomes)
+    return [
+        row("A.1", min(successes), successes, failed=failed),
+        row("A.2", max(minutes), minutes, failed=failed),
+    ]
+
+
+def play(seed: int, runs: Path) -> Outcome:
+    """Runs the demo as users do; its output stays beside its run folder."""
+    runs.mkdir(parents=True, exist_ok=True)
+    before, start = set(runs.iterdir()), time.monotonic()
+    command = [sys.executable, "-m", "robostack", "demo", "--seed", str(seed), "--runs", str(runs)]
+    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    minutes = (time.monotonic() - start) / 60
+    last = (done.stdout.strip().splitlines() or ["no output"])[-1]
+    made = [path for path in set(runs.iterdir()) - before if (path / "config.json").exists()]
+    if done.returncode or len(made) != 1:
+        return Outcome(seed, 0, minutes, f"status {done.returncode}, {last}")
+    (made[0] / "demo.txt").write_text(done.stdout)
+    return outcome_of(seed, Run.open(made[0]))
+
+
+def outcome_of(seed: int, run: Run) -> Outcome:
+    """What a finished run's own report says."""
+    actor, learner = (read_json(run.path / f"{name}.json", {}) for name in ("actor", "learner"))
+    numbers = report.summary(lines(run.episodes), actor, learner)
+    minutes = (numbers["training_seconds"] or 0.0) / 60
+    if (examined := numbers["evaluation_episodes"]) != EPISODES:
+        return Outcome(seed, 0, minutes, f"{examined} evaluation episodes, expected {EPISODES}")
+    return Outcome(seed, numbers["evaluation_successes"], minutes)
+
+
+if __name__ == "__main__":
+    raise SystemExit(common.main(__doc__, measure, arguments))

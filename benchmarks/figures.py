@@ -1,0 +1,60 @@
+"""The figures we promise, by issue: id, bar, unit, and the file that measures each."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Figure:
+    """One number with its bar. Without a bar it is there for orientation and is neither met nor missed."""
+
+    id: str  # issue, dot, row of its table; further numbers of the same row carry a letter
+    figure: str
+    bar: str  # ">= 95", "<= 3"; in `unit`
+    unit: str
+    file: str  # benchmarks/<file>.py
+
+
+TWIN = "batched twin, peg_insert, 64 simulations of 50 physics steps a control step"
+CAMERAS = "two 128x128 cameras rendered per step, single simulation"
+STEP = "lockstep step through ROS, command out to observation in"
+REAL = "real time at 10 Hz with the learner training on the same cores"
+LEARNER = "learner steps/s, 2 critics (256, 256), batch 256, sampling included"
+GYM_HIL = "gym-hil 0.1.14 PandaPickCubeBase-v0"
+
+FIGURES = (
+    Figure(
+        "A.1",
+        "autonomous success after `make demo`, 100 fresh episodes, deterministic, nobody helps; worst seed of 3",
+        ">= 95",
+        "of 100",
+        "demo",
+    ),
+    Figure("A.2", "wall time of the demo's training; slowest seed of 3", "<= 10", "min", "demo"),
+    Figure("A.3", f"{TWIN}: control steps/s against {GYM_HIL}, same run", ">= 30", "x", "batch"),
+    Figure("A.3b", f"{TWIN}: against bare mj_step on as many threads", ">= 0.9", "x", "batch"),
+    Figure("A.3c", f"{TWIN}: control steps/s", "", "1/s", "batch"),
+    Figure("A.4", f"{CAMERAS}, against {GYM_HIL} with images, same run", ">= 50", "x", "render"),
+    Figure("A.4b", f"{CAMERAS}: control steps/s", "", "1/s", "render"),
+    Figure("A.5", f"{STEP}: median", "<= 3", "ms", "lockstep"),
+    Figure("A.5b", f"{STEP}: 90th percentile", "", "ms", "lockstep"),
+    Figure("A.5c", f"{STEP}: 99th percentile", "", "ms", "lockstep"),
+    Figure("A.6", f"{REAL}: tick lateness, 99th percentile", "<= 20", "ms", "realtime"),
+    Figure("A.6b", f"{REAL}: observation age, 99th percentile", "<= 40", "ms", "realtime"),
+    Figure("A.6c", f"{REAL}: learner steps/s meanwhile", "", "1/s", "realtime"),
+    Figure("A.7", f"{LEARNER}, against a bare jitted update, same run", ">= 0.85", "x", "learner"),
+    Figure("A.7b", LEARNER, "", "1/s", "learner"),
+    Figure("A.8", "`make test`, set-up done", "<= 12", "min", "tests_time"),
+)
+
+BY_ID = {figure.id: figure for figure in FIGURES}
+LONG = {"demo", "tests_time"}  # files that take over two minutes
+
+
+def files_of(issue: str) -> list[str]:
+    """Files that measure an issue's figures, in the table's order."""
+    mine = (figure for figure in FIGURES if figure.id.startswith(f"{issue}."))
+    return list(dict.fromkeys(figure.file for figure in mine))
+
+
+def issues() -> list[str]:
+    return sorted({figure.id.partition(".")[0] for figure in FIGURES})
