@@ -15,6 +15,7 @@ from robostack.store.run import Run, read_json
 from robostack.study.ledger import lines
 
 EPISODES = 100  # of the examination
+SEEDS = 3  # the bar is for so many; fewer do not meet it
 
 
 @dataclass(frozen=True)
@@ -46,7 +47,7 @@ def measure(given: argparse.Namespace) -> list[Row]:
             print(outcomes[-1], flush=True)
     successes = [outcome.successes for outcome in outcomes]
     minutes = [outcome.minutes for outcome in outcomes]
-    failed = any(outcome.failure for outcome in outcomes)
+    failed = len(set(given.seeds)) < SEEDS or any(outcome.failure for outcome in outcomes)
     return [
         row("A.1", min(successes), successes, failed=failed),
         row("A.2", max(minutes), minutes, failed=failed),
