@@ -35,6 +35,7 @@ class SensorModel:
         return np.repeat(list(vars(self).values())[1:], 3)
 
 
+NO_SENSORS = int(mujoco.mjtDisableBit.mjDSBL_SENSOR)
 PERFECT = SensorModel(0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0)
 
 
@@ -57,7 +58,9 @@ class Cells:
             self._delay = scenes.whole_steps(self.sensors.delay, model.opt.timestep, "sensor delay")
         self._batch = mujoco.batch.Batch(model, count, threads, persistent=True)
         names = ("qpos", "qvel", "ctrl", "mocap_pos", "mocap_quat", "sensordata")
+        names += ("site_xpos", "site_xquat")
         self._field = {name: self._batch.bind(name) for name in names}
+        self._flags = self._batch.expand("opt.disableflags")
         self._slice = _sensor_slices(model)
         self._solver = StartSolver(scene)
         self._rng = np.random.default_rng(seed)
@@ -72,6 +75,7 @@ class Cells:
         if seed is not None:
             self._rng = np.random.default_rng(seed)
         field, scene = self._field, self.scene
+        self._flags[:] = scene.model.opt.disableflags
         self._batch.reset(ids=ids, stage=mujoco.mjtStage.mjSTAGE_NONE)
         for i, setup in zip(ids, setups, strict=True):
             field["qpos"][i] = scene.model.qpos0
@@ -83,7 +87,7 @@ class Cells:
         self._batch.forward(ids=ids)
         # The spring starts relaxed: its reference is where the arm came to, not where it was sent.
         for i in ids:
-            self._place(i, scene.reference, self._tool_pose(field["sensordata"][i]))
+            self._place(i, scene.reference, self.tool_pose()[i])
         self._batch.forward(ids=ids)
         self._tare[ids] = field["sensordata"][ids][:, self._slice["wrench"]]
         self._measured[ids] = field["sensordata"][ids]
@@ -104,12 +108,22 @@ class Cells:
                 f"advance by {steps} physics steps, but sensors are {self._delay} steps late; "
                 "advance further at a time or lower the delay"
             )
-        if before := steps - self._delay:
-            self._batch.step(nstep=before, stage=mujoco.mjtStage.mjSTAGE_VEL)
+        if (before := steps - self._delay) > 1:
+            self._step(before - 1, with_sensors=False)
+        if before:
+            self._step(1, with_sensors=True)
+        else:
+            self._flags[:] = self.scene.model.opt.disableflags
+            self._batch.forward()
         self._measured[:] = self._field["sensordata"]
-        if self._delay:
-            self._batch.step(nstep=self._delay, stage=mujoco.mjtStage.mjSTAGE_VEL)
+        self._step(self._delay, with_sensors=False)
         self.time += steps * self.scene.model.opt.timestep
+
+    def _step(self, steps: int, with_sensors: bool) -> None:
+        """Sensors are a tenth of a physics step, and only one in a period is looked at."""
+        if steps:
+            self._flags[:] = self.scene.model.opt.disableflags | (0 if with_sensors else NO_SENSORS)
+            self._batch.step(nstep=steps, stage=mujoco.mjtStage.mjSTAGE_VEL)
 
     def measure(self) -> dict[str, np.ndarray]:
         """Signals as the sensors give them now, late and noisy; shapes as in core.observe.SIGNALS."""
@@ -133,7 +147,8 @@ class Cells:
 
     def tool_pose(self) -> np.ndarray:
         """(count, 7) where the tools really are now, base frame."""
-        return self._tool_pose(self._field["sensordata"])
+        tool, field = self.scene.tool, self._field
+        return np.concatenate([field["site_xpos"][:, tool], field["site_xquat"][:, tool]], -1)
 
     def joint_positions(self) -> np.ndarray:
         """(count, n) rad."""
@@ -146,9 +161,6 @@ class Cells:
     def data(self, index: int, out: mujoco.MjData | None = None) -> mujoco.MjData:
         """One cell's state, for a renderer or a viewer."""
         return self._batch.get_data(index, out)
-
-    def _tool_pose(self, raw: np.ndarray) -> np.ndarray:
-        return raw[..., : self._slice["quaternion"].stop]
 
     def _opening(self) -> np.ndarray:
         if self.scene.gripper is None:

@@ -80,3 +80,21 @@ def test_model_steps_without_warnings(scene):
         mujoco.mj_step(scene.model, data)
     assert not any(warning.number for warning in data.warning)
     assert np.isfinite(data.qpos).all()
+
+
+def test_named_pairs_touch_as_mujoco_would_mix_their_geoms(scene):
+    """The same two geoms, once as a named pair and once found by MuJoCo's own search: equal contacts."""
+    model = scene.model
+    for pair in range(model.npair):
+        one, other = model.pair_geom1[pair], model.pair_geom2[pair]
+        friction = np.maximum(model.geom_friction[one], model.geom_friction[other])
+        assert model.pair_friction[pair] == pytest.approx(friction[[0, 0, 1, 2, 2]])
+        assert model.pair_solref[pair] == pytest.approx((model.geom_solref[one] + model.geom_solref[other]) / 2)
+        assert model.pair_dim[pair] == max(model.geom_condim[one], model.geom_condim[other])
+
+
+def test_tool_and_wrist_can_touch_the_table_and_the_target(scene):
+    geoms = [*scene.model.pair_geom1, *scene.model.pair_geom2]
+    bodies = {scene.model.body(scene.model.geom_bodyid[geom]).name for geom in geoms}
+    last = scene.model.joint(scene.robot.joints[-1].name).bodyid[0]
+    assert {scenes.PREFIX + "tool", scene.model.body(last).name} <= bodies
