@@ -21,9 +21,10 @@ class Commander:
         The step is added to the measured or the last commanded pose, as the task says. Whatever comes out stays
         within the task's per-axis limit of the measured pose: stiffness times that limit bounds the contact force.
         """
-        origin = measured if self._from_measured else commanded
-        step = lie.exp(np.clip(action, -1.0, 1.0) * self._scale)
-        stretch = lie.log(lie.between(measured, lie.compose(origin, step)))
+        stretch = np.clip(action, -1.0, 1.0) * self._scale
+        if not self._from_measured:
+            wanted = lie.compose(commanded, lie.exp(stretch))
+            stretch = lie.log(lie.between(measured, wanted))
         return lie.compose(measured, lie.exp(np.clip(stretch, -self._limit, self._limit)))
 
     def action(self, reference: np.ndarray, measured: np.ndarray, commanded: np.ndarray) -> np.ndarray:

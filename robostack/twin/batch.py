@@ -61,9 +61,7 @@ class BatchTwin:
         wanted = self._commander.reference(action[:, :6], measured, commanded)
         reference, held = self._guard(wanted)
         opening = gripper_target(action, self.task.gripper)
-        executed = self._commander.action(reference, measured, commanded)
-        if self.task.gripper:
-            executed = np.concatenate([executed, 2.0 * opening[:, None] - 1.0], -1)
+        executed = self._executed(action, reference, measured, commanded)
         self.cells.follow(reference, opening)
         self.cells.advance(self._substeps)
         self._signals = self.cells.measure()
@@ -79,6 +77,10 @@ class BatchTwin:
         return Transition(
             observation, terminated.astype(float), terminated, truncated, final, executed, held
         )
+
+    def _executed(self, action, reference, measured, commanded) -> np.ndarray:
+        arm = self._commander.action(reference, measured, commanded)
+        return np.concatenate([arm, np.clip(action[:, 6:], -1.0, 1.0)], -1)
 
     def _start(self, ids: np.ndarray) -> None:
         draw, options = self.task.draw, self.task.options
