@@ -63,13 +63,16 @@ def summary(ledger: list[Line], actor: dict, learner: dict) -> dict[str, Any]:
 
 def draw_curve(path: Path, ledger: list[Line], checks: list[dict], config: RunConfig) -> None:
     """Success and the person's share against control steps of practice."""
-    practice = [line for line in ledger if line.kind == "practice"]
+    trained = [line for line in ledger if line.kind in ("practice", "solo")]
+    at_steps = np.cumsum([line.steps for line in trained])
+    practice = [line for line in trained if line.kind == "practice"]
     figure, axes = plt.subplots(figsize=(8, 4.2), dpi=110, layout="constrained")
-    axes.set(xlabel="control steps of practice", ylabel="rate", ylim=(-0.03, 1.05))
+    axes.set(xlabel="control steps of practice and checks", ylabel="rate", ylim=(-0.03, 1.05))
     axes.set_title(f"{config.task} on {config.robot}, seed {config.seed}")
     axes.grid(alpha=0.25)
     if practice:
-        steps = np.cumsum([line.steps for line in practice])
+        # Checks cost steps too, so the curve pauses where they stand.
+        steps = at_steps[[line.kind == "practice" for line in trained]]
         success = rolling_mean(np.array([line.is_success for line in practice]), WINDOW)
         share = rolling_mean(
             np.array([line.person_steps / max(1, line.steps) for line in practice]), WINDOW
