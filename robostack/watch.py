@@ -2,8 +2,12 @@
 
 import os
 
+from robostack.core import clock
 from robostack.core.errors import Unavailable
 from robostack.twin.plant import TwinPlant
+
+LOOK_AT = (0.4, 0.0, 0.2)  # m, base frame
+GOODBYE = 0.5  # s that the viewer's own thread takes to let go of the window; exiting earlier crashes it
 
 
 def require_display() -> None:
@@ -18,7 +22,12 @@ def watched(twin: TwinPlant) -> TwinPlant:
     from mujoco import viewer  # opens GLFW when imported
 
     data = twin.data
-    window = viewer.launch_passive(twin.scene.model, data)
+    window = viewer.launch_passive(
+        twin.scene.model, data, show_left_ui=False, show_right_ui=False
+    )
+    with window.lock():
+        window.cam.lookat[:] = LOOK_AT
+        window.cam.distance, window.cam.azimuth, window.cam.elevation = 1.3, 150.0, -20.0
 
     def look() -> None:
         if window.is_running():
@@ -26,5 +35,9 @@ def watched(twin: TwinPlant) -> TwinPlant:
                 twin.cells.data(0, data)
             window.sync()
 
-    twin.on_move, twin.on_close = look, window.close
+    def close() -> None:
+        window.close()
+        clock.sleep(GOODBYE)
+
+    twin.on_move, twin.on_close = look, close
     return twin
