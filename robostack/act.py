@@ -23,7 +23,10 @@ from robostack.store.run import Run, write_json
 from robostack.twin.plant import TwinPlant
 
 SEEDS_A_RUN = 1_000_000  # seed of episode i in run s: s * this + i
-VALIDATION, EVALUATION = 800_000, 900_000  # where those episodes' seeds begin: no other episode comes near
+VALIDATION, EVALUATION = (
+    800_000,
+    900_000,
+)  # where those episodes' seeds begin: no other episode comes near
 PATIENCE = 120.0  # s without a new version of the parameters before the actor asks whether the learner lives
 CANDIDATES = 3  # versions that validation chooses from
 
@@ -260,5 +263,3 @@ def main(argv: list[str] | None = None) -> int:
     finally:
         plant.close()
     return 0
-
-

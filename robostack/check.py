@@ -24,7 +24,9 @@ def add_choices(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--task", default=None, help="folder in tasks/")
     parser.add_argument("--robot", default=None, help="folder in robots/")
     parser.add_argument("--seed", type=int, default=None)
-    parser.add_argument("--config", default=None, metavar="FILE", help="YAML with any fields of a run")
+    parser.add_argument(
+        "--config", default=None, metavar="FILE", help="YAML with any fields of a run"
+    )
     parser.add_argument(
         "--set",
         action="append",
@@ -45,7 +47,8 @@ def chosen(arguments: argparse.Namespace, base: RunConfig | None = None) -> RunC
         if (value := getattr(arguments, name)) is not None
     ]
     config = configs.override(config, [*settings, *arguments.set])
-    config.load_robot(), config.load_task()  # names are wrong now rather than minutes later
+    config.load_robot()  # names are wrong now rather than minutes later
+    config.load_task()
     return config
 
 
@@ -56,21 +59,32 @@ def main(argv: list[str] | None = None) -> int:
     config = chosen(parser.parse_args(argv))
     task, robot = config.load_task(), config.load_robot()
     spec = observe.spec_of(task)
-    print(f"{robot.title} with {task.name}: observation {spec.observation_size}, action {spec.action_size}")
+    print(
+        f"{robot.title} with {task.name}: observation {spec.observation_size}, action {spec.action_size}"
+    )
     plant = TwinPlant(task, robot, noise=config.noise)
     model = plant.scene.model
     print(f"ok  scene: {model.nbody} bodies, {model.ngeom} geoms, step {model.opt.timestep} s")
-    print(f"ok  control period {task.period} s is {round(task.period / model.opt.timestep)} physics steps")
+    print(
+        f"ok  control period {task.period} s is {round(task.period / model.opt.timestep)} physics steps"
+    )
     low, high = robot.safety.workspace_lower, robot.safety.workspace_upper
     for seed in range(STARTS):
         plant.reset(seed)
         start = plant.read()["tool_pose"].value[:3]
         if not (np.all(start >= low) and np.all(start <= high)):
-            raise BadValue(f"start of seed {seed} at {start.round(3)} m is outside the workspace {low} to {high}")
+            raise BadValue(
+                f"start of seed {seed} at {start.round(3)} m is outside the workspace {low} to {high}"
+            )
     print(f"ok  {STARTS} starts are within reach and inside the workspace")
     rate, steps, force, held = _expert(config, plant)
-    print(f"{'ok ' if rate >= ENOUGH else 'BAD'} expert succeeds in {100 * rate:.0f} % of {EPISODES}, {steps:.0f} steps")
-    print(f"    force at the tool, 99th percentile {force:.0f} N of {robot.safety.force:.0f} N; guard acted in {held} steps")
+    print(
+        f"{'ok ' if rate >= ENOUGH else 'BAD'} expert succeeds in {100 * rate:.0f} % of {EPISODES}, {steps:.0f} steps"
+    )
+    print(
+        f"    force at the tool, 99th percentile {force:.0f} N of {robot.safety.force:.0f} N; "
+        f"guard acted in {held} steps"
+    )
     return 0 if rate >= ENOUGH else 1
 
 
@@ -84,7 +98,9 @@ def _expert(config: RunConfig, plant: TwinPlant) -> tuple[float, float, float, i
         task,
         robot,
         person,
-        on_tick=lambda samples, _: forces.append(float(np.linalg.norm(samples["wrench"].value[:3]))),
+        on_tick=lambda samples, _: forces.append(
+            float(np.linalg.norm(samples["wrench"].value[:3]))
+        ),
     )
     still = StillPolicy(loop.spec.action_size)
     played = [loop.run(still, "demonstration", i, config.seed + i) for i in range(EPISODES)]

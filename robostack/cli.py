@@ -10,7 +10,10 @@ VERBS = {  # verb -> (module with main(argv) -> exit status, what it does)
     "train": ("train", "the same with your choices, on the mirror or on a cell"),
     "act": ("act", "only the actor of a run"),
     "learn": ("learner", "only the learner of a run"),
-    "twin": ("show", "look at a task's mirror: the scripted expert at work, as film or in a viewer"),
+    "twin": (
+        "show",
+        "look at a task's mirror: the scripted expert at work, as film or in a viewer",
+    ),
     "evaluate": ("evaluate", "examine a run's best policy on fresh seeds"),
     "list": ("listing", "robots and tasks, with their options and terms"),
     "check": ("check", "is this robot with this task sound? scene, reach, periods, expert"),

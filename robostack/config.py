@@ -26,14 +26,18 @@ class RunConfig:
     robot: str = "fr3"
     seed: int = 0
     plant: str = "ros"  # "ros": a cell on topics; "twin": the mirror inside the actor, without ROS
-    lockstep: bool = True  # the cell waits for the actor, and episodes repeat exactly; False: real time
+    lockstep: bool = (
+        True  # the cell waits for the actor, and episodes repeat exactly; False: real time
+    )
     noise: bool = True  # of the mirror's sensors
     demonstrations: int = 20
     steps: int = 20_000  # most control steps of practice and checks
     warmup: int = 500  # learner steps on the demonstrations alone
     updates_per_step: float = 2.0  # learner steps per control step
     check_every: int = 40  # practice episodes, at least, between two checks of the policy alone
-    check_from: float = 0.8  # success without help in late practice that makes a check worth its time
+    check_from: float = (
+        0.8  # success without help in late practice that makes a check worth its time
+    )
     check_episodes: int = 20  # in a row, deterministic, nobody helps
     perfect_checks: int = 2  # in a row, then practice ends early
     validation: int = 50  # episodes for each of the best versions, to choose one
@@ -119,9 +123,15 @@ def _value(default: Any, value: Any, name: str) -> Any:
         return {**default, **value}
     if isinstance(default, tuple) and isinstance(value, list | tuple):
         return tuple(value)
-    if isinstance(default, float) and isinstance(value, int | float) and not isinstance(value, bool):
+    if (
+        isinstance(default, float)
+        and isinstance(value, int | float)
+        and not isinstance(value, bool)
+    ):
         return float(value)
     if type(value) is type(default):
         return value
-    kind = "fields" if is_dataclass(default) or isinstance(default, dict) else type(default).__name__
+    kind = (
+        "fields" if is_dataclass(default) or isinstance(default, dict) else type(default).__name__
+    )
     raise BadValue(f"{name} is {value!r}, expected {kind}, for example {default!r}")

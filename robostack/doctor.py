@@ -18,8 +18,23 @@ from robostack.core.errors import RobostackError
 from robostack.ros import environment
 from robostack.store.run import ROOM_MB
 
-LIBRARIES = ("numpy", "yaml", "mujoco", "jax", "flax", "optax", "cv2", "gymnasium", "mcap", "safetensors", "rich")
-PACKAGE = {"yaml": "pyyaml", "cv2": "opencv-python"}  # import name -> name on PyPI, where they differ
+LIBRARIES = (
+    "numpy",
+    "yaml",
+    "mujoco",
+    "jax",
+    "flax",
+    "optax",
+    "cv2",
+    "gymnasium",
+    "mcap",
+    "safetensors",
+    "rich",
+)
+PACKAGE = {
+    "yaml": "pyyaml",
+    "cv2": "opencv-python",
+}  # import name -> name on PyPI, where they differ
 MENDS_PYTHON = "use Python 3.11, 3.12 or 3.13: make PYTHON=/path/to/python3.12 setup"
 
 
@@ -76,7 +91,9 @@ def _ros() -> Finding:
     except Exception as error:
         return Finding("ROS 2", _line(error), mend, is_needed=False)
     place = Path(rclpy.__file__ or "").resolve()
-    origin = "wheels" if Path(sys.prefix).resolve() in place.parents else f"sourced, {place.parents[4]}"
+    origin = (
+        "wheels" if Path(sys.prefix).resolve() in place.parents else f"sourced, {place.parents[4]}"
+    )
     return Finding("ROS 2", f"rclpy from {origin}")
 
 
@@ -100,7 +117,9 @@ def _rendering() -> Finding:
     # In a process of its own: a broken driver may take the process with it.
     code = "from robostack.twin import render; render.require()"
     try:
-        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+        done = subprocess.run(
+            [sys.executable, "-c", code], capture_output=True, text=True, timeout=60
+        )
         status, said = done.returncode, done.stderr.strip().splitlines()
     except subprocess.TimeoutExpired:
         status, said = 1, ["no picture in 60 s"]
@@ -114,13 +133,17 @@ def _rendering() -> Finding:
 def _disk() -> Finding:
     free = shutil.disk_usage(Path.cwd()).free / 1e6
     if not os.access(Path.cwd(), os.W_OK):
-        return Finding("disk", f"{Path.cwd()} may not be written to", "cd to a folder of yours, or use --runs")
+        return Finding(
+            "disk", f"{Path.cwd()} may not be written to", "cd to a folder of yours, or use --runs"
+        )
     mend = "" if free > ROOM_MB else f"make room: a run needs {ROOM_MB} MB"
     return Finding("disk", f"{free / 1e3:.1f} GB free in {Path.cwd()}", mend)
 
 
 def _cores() -> Finding:
-    count = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    count = (
+        len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    )
     mend = "" if count >= 2 else "a run's processes share one core: expect twice the time"
     return Finding("processor", f"{count} cores, {platform.machine()}", mend, is_needed=False)
 

@@ -26,18 +26,26 @@ def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="robostack evaluate", description=__doc__)
     parser.add_argument("run", type=Path, help="run folder")
     parser.add_argument("--episodes", type=int, default=100)
-    parser.add_argument("--version", type=int, default=None, help="of the parameters; default: the best")
+    parser.add_argument(
+        "--version", type=int, default=None, help="of the parameters; default: the best"
+    )
     parser.add_argument("--seed", type=int, default=FRESH, help="of the first episode")
-    parser.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="as in train")
+    parser.add_argument(
+        "--set", action="append", default=[], metavar="NAME=VALUE", help="as in train"
+    )
     arguments = parser.parse_args(argv)
     run = Run.open(arguments.run)
     config = configs.override(configs.from_dict(run.config), arguments.set)
     task, robot = config.load_task(), config.load_robot()
     version = params.pinned_version(run.params) if arguments.version is None else arguments.version
     if version < 0:
-        raise RobostackError(f"{run.path} has no best version yet; name one with --version, or train to the end")
+        raise RobostackError(
+            f"{run.path} has no best version yet; name one with --version, or train to the end"
+        )
     policy = policies.load(params.path_of(run.params, version), observe.spec_of(task))
-    plant = GuardedPlant(TwinPlant(task, robot, noise=config.noise), Guard(robot.safety, task.period))
+    plant = GuardedPlant(
+        TwinPlant(task, robot, noise=config.noise), Guard(robot.safety, task.period)
+    )
     loop = Loop(plant, task, robot)
     played = [
         loop.run(policy, "evaluation", i, arguments.seed + i)
@@ -55,6 +63,13 @@ def main(argv: list[str] | None = None) -> int:
         print(f"failed seeds: {', '.join(map(str, failed))}")
     write_json(
         run.path / "evaluation.json",
-        {"version": version, "successes": wins, "episodes": len(played), "low": low, "high": high, "failed": failed},
+        {
+            "version": version,
+            "successes": wins,
+            "episodes": len(played),
+            "low": low,
+            "high": high,
+            "failed": failed,
+        },
     )
     return 0

@@ -34,7 +34,16 @@ def film(path: Path, task: Task, robot: Robot, policy: Policy, seeds: list[int])
         for number, seed in enumerate(seeds):
             for picture, note in _episode(plant, task, robot, policy, seed, cameras):
                 text = f"{task.name} on {robot.name}, episode {number + 1} of {len(seeds)}: {note}"
-                cv2.putText(picture, text, (10, 22), cv2.FONT_HERSHEY_SIMPLEX, 0.5, (30, 30, 30), 1, cv2.LINE_AA)
+                cv2.putText(
+                    picture,
+                    text,
+                    (10, 22),
+                    cv2.FONT_HERSHEY_SIMPLEX,
+                    0.5,
+                    (30, 30, 30),
+                    1,
+                    cv2.LINE_AA,
+                )
                 writer.write(picture)
     finally:
         writer.release()
@@ -44,7 +53,9 @@ def film(path: Path, task: Task, robot: Robot, policy: Policy, seeds: list[int])
     return path
 
 
-def _episode(plant: TwinPlant, task: Task, robot: Robot, policy: Policy, seed: int, cameras: list[Camera]):
+def _episode(
+    plant: TwinPlant, task: Task, robot: Robot, policy: Policy, seed: int, cameras: list[Camera]
+):
     """Yields (BGR picture, note)."""
     spec, commander = observe.spec_of(task), Commander(task, robot)
     plant.reset(seed)

@@ -13,7 +13,9 @@ def main(argv: list[str] | None = None) -> int:
     print("robots")
     for name in catalog.robots():
         robot = catalog.robot(name)
-        print(f"  {name:<12}{robot.title}, {len(robot.joints)} joints, tool frame {robot.tool_frame}")
+        print(
+            f"  {name:<12}{robot.title}, {len(robot.joints)} joints, tool frame {robot.tool_frame}"
+        )
     print("\ntasks")
     for name in catalog.tasks():
         task = catalog.task(name)

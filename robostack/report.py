@@ -17,7 +17,7 @@ from robostack.study.ledger import Line, lines
 from robostack.study.statistics import rolling_mean, wilson
 
 matplotlib.use("Agg")  # no display needed
-from matplotlib import pyplot as plt  # noqa: E402 - after the choice of its backend
+from matplotlib import pyplot as plt
 
 WINDOW = 20  # episodes a rate is taken over
 BLUE, ORANGE, GREEN, GREY = "#2b6cb0", "#dd6b20", "#2f855a", "#718096"
@@ -78,17 +78,40 @@ def draw_curve(path: Path, ledger: list[Line], checks: list[dict], config: RunCo
             np.array([line.person_steps / max(1, line.steps) for line in practice]), WINDOW
         )
         axes.plot(steps, success, color=BLUE, alpha=0.5, label=f"practice, last {WINDOW} episodes")
-        axes.fill_between(steps, 0, share, color=ORANGE, alpha=0.3, label="person's share of steps", lw=0)
-        alone = [(at, line.is_success) for at, line in zip(steps, practice, strict=True) if not line.person_steps]
+        axes.fill_between(
+            steps, 0, share, color=ORANGE, alpha=0.3, label="person's share of steps", lw=0
+        )
+        alone = [
+            (at, line.is_success)
+            for at, line in zip(steps, practice, strict=True)
+            if not line.person_steps
+        ]
         if alone:
             at, wins = zip(*alone, strict=True)
-            axes.plot(at, rolling_mean(np.array(wins), WINDOW), color=GREY, ls="--", lw=1, label="… those without help")
+            axes.plot(
+                at,
+                rolling_mean(np.array(wins), WINDOW),
+                color=GREY,
+                ls="--",
+                lw=1,
+                label="… those without help",
+            )
     if checks:
         at = [check["steps"] for check in checks]
         rate = np.array([check["successes"] / check["episodes"] for check in checks])
         bounds = np.array([wilson(check["successes"], check["episodes"]) for check in checks])
         error = np.abs(bounds.T - rate)
-        axes.errorbar(at, rate, error, color=GREEN, marker="o", ms=4, lw=1.8, capsize=2, label="policy alone (95 %)")
+        axes.errorbar(
+            at,
+            rate,
+            error,
+            color=GREEN,
+            marker="o",
+            ms=4,
+            lw=1.8,
+            capsize=2,
+            label="policy alone (95 %)",
+        )
     axes.legend(loc="lower right", fontsize=8, framealpha=0.9)
     figure.savefig(path)
     plt.close(figure)
@@ -118,7 +141,12 @@ def verdict(numbers: dict[str, Any]) -> str:
 
 
 def _page(
-    run: Run, config: RunConfig, numbers: dict, ledger: list[Line], actor: dict, film_name: str | None
+    run: Run,
+    config: RunConfig,
+    numbers: dict,
+    ledger: list[Line],
+    actor: dict,
+    film_name: str | None,
 ) -> str:
     task = config.load_task()
     curve = base64.b64encode((run.path / "learning_curve.png").read_bytes()).decode()
@@ -130,7 +158,9 @@ def _page(
         "Practice": f"{numbers['practice_episodes']} episodes",
         "Training took": minutes(numbers["training_seconds"]),
         "Updates": f"{numbers['learner_steps']} learner steps, {numbers['critic_updates']} critic updates",
-        "A success takes": f"{numbers['median_steps'] * task.period:.1f} s (median)" if numbers["median_steps"] else "–",
+        "A success takes": f"{numbers['median_steps'] * task.period:.1f} s (median)"
+        if numbers["median_steps"]
+        else "–",
         "Served version": str(params.pinned_version(run.params)),
         "Folder": str(run.path),
     }
@@ -148,7 +178,9 @@ def _page(
         if film_name
         else ""
     )
-    versions = html.escape(", ".join(f"{k} {v}" for k, v in read_json(run.path / "versions.json", {}).items()))
+    versions = html.escape(
+        ", ".join(f"{k} {v}" for k, v in read_json(run.path / "versions.json", {}).items())
+    )
     return f"""<!doctype html><html lang="en"><meta charset="utf-8">
 <meta name="viewport" content="width=device-width"><title>{html.escape(config.name)}</title>
 <style>
@@ -164,7 +196,8 @@ img, video {{ width: 100%; border: 1px solid #e2e8f0; border-radius: 6px }} smal
 <h2>Learning curve</h2><img alt="learning curve" src="data:image/png;base64,{curve}">
 {film}
 <h2>Checks of the policy alone</h2>
-<table><tr><th>practice steps<th>version<th>successes<th>mean steps<th>validation, of {config.validation}{checks}</table>
+<table><tr><th>practice steps<th>version<th>successes<th>mean steps
+<th>validation, of {config.validation}{checks}</table>
 <p>Seeds that failed in the examination: {failures}</p>
 <p><small>{versions}; seed {config.seed}</small></p></html>
 """

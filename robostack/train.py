@@ -34,13 +34,22 @@ def main(argv: list[str] | None = None, prog: str = "robostack train") -> int:
     parser = argparse.ArgumentParser(prog=prog, description=__doc__)
     add_choices(parser)
     parser.add_argument("--runs", type=Path, default=Path("runs"), help="where run folders go")
-    parser.add_argument("--no-film", action="store_true", help="no pictures: for machines without OpenGL")
-    parser.add_argument("--watch", action="store_true", help="the cell in MuJoCo's viewer; needs a display")
+    parser.add_argument(
+        "--no-film", action="store_true", help="no pictures: for machines without OpenGL"
+    )
+    parser.add_argument(
+        "--watch", action="store_true", help="the cell in MuJoCo's viewer; needs a display"
+    )
     arguments = parser.parse_args(argv)
     config = chosen(arguments)
     _require(config, arguments)
     run = Run.create(arguments.runs, config.name, configs.as_dict(config))
-    print(yaml.safe_dump(configs.as_dict(config), sort_keys=False, default_flow_style=None, width=100), end="")
+    print(
+        yaml.safe_dump(
+            configs.as_dict(config), sort_keys=False, default_flow_style=None, width=100
+        ),
+        end="",
+    )
     print(f"run folder: {run.path}\n", flush=True)
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # `kill` ends a run as Ctrl-C does
     try:
@@ -83,9 +92,13 @@ def _run(run: Run, config: RunConfig, watch: bool) -> None:
             actor = [sys.executable, "-m", "robostack", "act", str(run.path)]
             group.start("actor", actor, {**ONE_THREAD, **cell})
             while (ended := group.poll()) is None:
-                view.show(read_json(run.path / "actor.json", {}), read_json(run.path / "learner.json", {}))
+                view.show(
+                    read_json(run.path / "actor.json", {}), read_json(run.path / "learner.json", {})
+                )
                 time.sleep(0.2)
-            view.show(read_json(run.path / "actor.json", {}), read_json(run.path / "learner.json", {}))
+            view.show(
+                read_json(run.path / "actor.json", {}), read_json(run.path / "learner.json", {})
+            )
             if ended.name != "actor" or ended.status != 0:
                 time.sleep(0.2)  # for its last words
                 words = f": {last[ended.name]}" if ended.name in last else ""
@@ -96,7 +109,9 @@ def _start_cell(group: ProcessGroup, config: RunConfig, watch: bool) -> dict[str
     """Mirror and guard, from the launch file that users start too; returns the environment they share."""
     path = environment.share(LAUNCH)
     if path is None:
-        raise Unavailable(f"{LAUNCH} is not installed; `pip install robostack` puts it into share/robostack")
+        raise Unavailable(
+            f"{LAUNCH} is not installed; `pip install robostack` puts it into share/robostack"
+        )
     shared = {"ROS_DOMAIN_ID": str(environment.free_domain()), **ONE_THREAD}
     given = {
         "robot": config.robot,
@@ -115,7 +130,10 @@ def _say(run: Run, config: RunConfig, numbers: dict) -> None:
     """The last lines: what was learned, how sure that is, where to look."""
     seconds = numbers["training_seconds"]
     print(f"\n{config.robot} learned {config.task} in {report.minutes(seconds)}: ", end="")
-    print(f"{numbers['demonstrations']} demonstrations, {numbers['practice_steps']} steps of practice, ", end="")
+    print(
+        f"{numbers['demonstrations']} demonstrations, {numbers['practice_steps']} steps of practice, ",
+        end="",
+    )
     print(f"{numbers['person_steps']} of them by the person.")
     print(report.verdict(numbers).capitalize() + ".")
     print(f"Look at {run.path / 'report.html'}; policy again: robostack evaluate {run.path}")

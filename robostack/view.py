@@ -77,13 +77,19 @@ class View:
         numbers = _numbers(actor, learner, left)
         if self.console.is_terminal:
             self._bar.update(
-                self._task, description=PHASES.get(phase, phase), completed=done, total=total, unit=unit
+                self._task,
+                description=PHASES.get(phase, phase),
+                completed=done,
+                total=total,
+                unit=unit,
             )
             self._live.update(Group(self._bar, _table(numbers)))
         elif phase != self._phase or clock.now() - self._said > 15.0:
             self._said = clock.now()
             told = "  ".join(f"{name} {value}" for name, value in numbers.items() if value != "–")
-            self.console.print(f"{PHASES.get(phase, phase)}: {done:.0f}/{total:.0f} {unit}  {told}", soft_wrap=True)
+            self.console.print(
+                f"{PHASES.get(phase, phase)}: {done:.0f}/{total:.0f} {unit}  {told}", soft_wrap=True
+            )
         self._phase = phase
 
     def _amount(self, phase: str, actor: dict[str, Any]) -> tuple[float, float, str]:

@@ -7,13 +7,17 @@ from robostack.core.errors import Unavailable
 from robostack.twin.plant import TwinPlant
 
 LOOK_AT = (0.4, 0.0, 0.2)  # m, base frame
-GOODBYE = 0.5  # s that the viewer's own thread takes to let go of the window; exiting earlier crashes it
+GOODBYE = (
+    0.5  # s that the viewer's own thread takes to let go of the window; exiting earlier crashes it
+)
 
 
 def require_display() -> None:
     """Raises Unavailable where no window can be opened."""
     if not os.environ.get("DISPLAY") and not os.environ.get("WAYLAND_DISPLAY"):
-        raise Unavailable("--watch needs a display, and DISPLAY is not set; leave it out to get a film")
+        raise Unavailable(
+            "--watch needs a display, and DISPLAY is not set; leave it out to get a film"
+        )
 
 
 def watched(twin: TwinPlant) -> TwinPlant:
@@ -22,9 +26,7 @@ def watched(twin: TwinPlant) -> TwinPlant:
     from mujoco import viewer  # opens GLFW when imported
 
     data = twin.data
-    window = viewer.launch_passive(
-        twin.scene.model, data, show_left_ui=False, show_right_ui=False
-    )
+    window = viewer.launch_passive(twin.scene.model, data, show_left_ui=False, show_right_ui=False)
     with window.lock():
         window.cam.lookat[:] = LOOK_AT
         window.cam.distance, window.cam.azimuth, window.cam.elevation = 1.3, 150.0, -20.0

@@ -15,7 +15,9 @@ class Commander:
         self._limit = task.reference_limit(robot)
         self._from_measured = task.reference == "measured"
 
-    def reference(self, action: np.ndarray, measured: np.ndarray, commanded: np.ndarray) -> np.ndarray:
+    def reference(
+        self, action: np.ndarray, measured: np.ndarray, commanded: np.ndarray
+    ) -> np.ndarray:
         """Where an action (..., 6) in [-1, 1] sends the tool.
 
         The step is added to the measured or the last commanded pose, as the task says. Whatever comes out stays
@@ -27,7 +29,9 @@ class Commander:
             stretch = lie.log(lie.between(measured, wanted))
         return lie.compose(measured, lie.exp(np.clip(stretch, -self._limit, self._limit)))
 
-    def action(self, reference: np.ndarray, measured: np.ndarray, commanded: np.ndarray) -> np.ndarray:
+    def action(
+        self, reference: np.ndarray, measured: np.ndarray, commanded: np.ndarray
+    ) -> np.ndarray:
         """The action (..., 6) that a reference amounts to; what was executed after limits and guard."""
         origin = measured if self._from_measured else commanded
         return np.clip(lie.log(lie.between(origin, reference)) / self._scale, -1.0, 1.0)

@@ -12,7 +12,9 @@ class UnknownName(RobostackError):
 
     def __init__(self, kind: str, got: str, valid: Iterable[str], where: str = ""):
         names = ", ".join(sorted(valid)) or "(none)"
-        super().__init__(f'no {kind} "{got}"; there are: {names}' + (f" ({where})" if where else ""))
+        super().__init__(
+            f'no {kind} "{got}"; there are: {names}' + (f" ({where})" if where else "")
+        )
 
 
 class BadValue(RobostackError):

@@ -98,10 +98,14 @@ def require_fresh(samples: Samples, now: float, limit: float) -> float:
     oldest = 0.0
     for name in SIGNALS:
         if (sample := samples.get(name)) is None:
-            raise StaleSample(f'no sample of "{name}" yet; the cell gives: {", ".join(sorted(samples)) or "nothing"}')
+            raise StaleSample(
+                f'no sample of "{name}" yet; the cell gives: {", ".join(sorted(samples)) or "nothing"}'
+            )
         age = now - sample.stamp
         if not age <= limit:  # a stamp that is NaN is not fresh
-            raise StaleSample(f'"{name}" is {age * 1e3:.0f} ms old, limit {limit * 1e3:.0f} ms; is its node alive?')
+            raise StaleSample(
+                f'"{name}" is {age * 1e3:.0f} ms old, limit {limit * 1e3:.0f} ms; is its node alive?'
+            )
         if not np.isfinite(sample.value).all():
             raise StaleSample(f'"{name}" holds a value that is not finite: {sample.value}')
         oldest = max(oldest, age)

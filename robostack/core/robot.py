@@ -21,7 +21,9 @@ class Joint:
 
     def __post_init__(self):
         if not self.lower <= self.home <= self.upper:
-            raise BadValue(f"joint {self.name}: home {self.home} rad lies outside [{self.lower}, {self.upper}] rad")
+            raise BadValue(
+                f"joint {self.name}: home {self.home} rad lies outside [{self.lower}, {self.upper}] rad"
+            )
 
 
 @dataclass(frozen=True)
@@ -61,7 +63,9 @@ class Robot:
     tool_frame: str
     joints: tuple[Joint, ...]
     impedance: Impedance
-    reference_limits: dict[str, tuple[float, ...]]  # "compliant"/"precise": reference minus measured, m (3) rad (3)
+    reference_limits: dict[
+        str, tuple[float, ...]
+    ]  # "compliant"/"precise": reference minus measured, m (3) rad (3)
     safety: SafetyLimits
     model: Path
     sources: dict[str, str]  # fact -> where it was published

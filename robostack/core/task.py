@@ -62,7 +62,10 @@ class Task:
     reference: Literal["measured", "commanded"] = "measured"  # what a step is added to
     axes: tuple[Stiff, ...] = ("compliant",) * 6  # which reference limit holds, per tool axis
     gripper: bool = False  # whether the action has a gripper term
-    target_scale: tuple[float, float] = (0.02, 0.1)  # m, rad; makes the target error near one where it matters
+    target_scale: tuple[float, float] = (
+        0.02,
+        0.1,
+    )  # m, rad; makes the target error near one where it matters
     wrench_scale: tuple[float, float] = (10.0, 1.0)  # N, N m
 
     def with_options(self, **changes: Any) -> "Task":

@@ -85,4 +85,6 @@ class Episode:
     @property
     def person_share(self) -> float:
         """Share of steps in which the person acted."""
-        return float(np.mean([step.who == Who.PERSON for step in self.steps])) if self.steps else 0.0
+        return (
+            float(np.mean([step.who == Who.PERSON for step in self.steps])) if self.steps else 0.0
+        )

@@ -15,7 +15,9 @@ from robostack.store import params as store
 
 def flatten(tree: dict) -> dict[str, np.ndarray]:
     """Weights by "a/b/c" names, as they are stored."""
-    return {name: np.asarray(leaf) for name, leaf in traverse_util.flatten_dict(tree, sep="/").items()}
+    return {
+        name: np.asarray(leaf) for name, leaf in traverse_util.flatten_dict(tree, sep="/").items()
+    }
 
 
 def unflatten(arrays: dict[str, np.ndarray]) -> dict:
@@ -38,7 +40,8 @@ class LearnedPolicy:
 
         def explore(weights, observation, seed):
             mean, log_std = network.apply(weights, observation)
-            return sample_action(mean, log_std, jax.random.key(seed))[0]
+            key = jax.random.key(seed)
+            return sample_action(jnp.asarray(mean), jnp.asarray(log_std), key)[0]
 
         self._explore = jax.jit(explore)
         self.take(parameters)
@@ -49,7 +52,9 @@ class LearnedPolicy:
     def take(self, parameters: store.Parameters) -> None:
         """Swaps the weights, between ticks. Raises RobostackError when they are of another network."""
         if (got := _widths(parameters.arrays)) != self._widths:
-            raise RobostackError(f"parameters are of a network {got}, the policy runs {self._widths}")
+            raise RobostackError(
+                f"parameters are of a network {got}, the policy runs {self._widths}"
+            )
         self._weights = jax.device_put(unflatten(parameters.arrays))
         self.version = parameters.version
 
@@ -70,5 +75,7 @@ def _widths(arrays: dict[str, np.ndarray]) -> tuple[int, ...]:
     """Widths of the trunk, read off the weights themselves."""
     layers = [name for name in arrays if "Trunk_0/Dense_" in name and name.endswith("kernel")]
     if not layers:
-        raise RobostackError(f"these parameters hold no actor; names: {', '.join(sorted(arrays)[:4])} …")
+        raise RobostackError(
+            f"these parameters hold no actor; names: {', '.join(sorted(arrays)[:4])} …"
+        )
     return tuple(arrays[name].shape[1] for name in sorted(layers))

@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 
 from robostack.core.errors import BadValue
@@ -34,15 +35,18 @@ class Config:
     temperature: float = 0.01  # where it starts
     target_entropy: float = -0.5  # per action dimension
     entropy_backup: bool = False
-    terminal_timeouts: bool = False  # treat a time limit as a failure; biased, see METHODS
     return_bounds: tuple[float, float] = (0.0, 1.0)
     imitation: float = 0.1  # weight of the squared distance to the person's actions
 
     def __post_init__(self):
         if self.batch < 2 or self.batch % 2:
-            raise BadValue(f"batch is {self.batch}, expected an even number: half of it is the person's")
+            raise BadValue(
+                f"batch is {self.batch}, expected an even number: half of it is the person's"
+            )
         if not 1 <= self.target_critics <= self.critics:
-            raise BadValue(f"target_critics is {self.target_critics}, expected 1 to critics = {self.critics}")
+            raise BadValue(
+                f"target_critics is {self.target_critics}, expected 1 to critics = {self.critics}"
+            )
         if not 0.0 < self.discount < 1.0:
             raise BadValue(f"discount is {self.discount}, expected between 0 and 1")
 
@@ -98,10 +102,10 @@ class Sac:
         key, actor_key, critic_key = jax.random.split(key, 3)
         observation = jnp.zeros(self.spec.observation_size)
         action = jnp.zeros(self.spec.action_size)
-        actor = self._actor.init(actor_key, observation)
+        actor = dict(self._actor.init(actor_key, observation))
         # One key each: members share neither weights nor start.
         keys = jax.random.split(critic_key, self.config.critics)
-        critic = jax.vmap(lambda k: self._critic.init(k, observation, action))(keys)
+        critic = dict(jax.vmap(lambda k: self._critic.init(k, observation, action))(keys))
         log_temperature = jnp.log(jnp.asarray(self.config.temperature))
         return LearnerState(
             actor=actor,
@@ -115,12 +119,23 @@ class Sac:
             steps=jnp.zeros((), jnp.int32),
         )
 
-    def act(self, actor: dict, observation: jax.Array, key: jax.Array | None) -> jax.Array:
-        """Action (m,) in [-1, 1] for one observation (n,); without a key the mean."""
+    def distribution(
+        self, actor: dict, observation: jax.Array | np.ndarray
+    ) -> tuple[jax.Array, jax.Array]:
+        """Mean and log standard deviation (..., m) of the action before the tanh."""
         mean, log_std = self._actor.apply(actor, observation)
+        return jnp.asarray(mean), jnp.asarray(log_std)
+
+    def act(
+        self, actor: dict, observation: jax.Array | np.ndarray, key: jax.Array | None
+    ) -> jax.Array:
+        """Action (m,) in [-1, 1] for one observation (n,); without a key the mean."""
+        mean, log_std = self.distribution(actor, observation)
         return jnp.tanh(mean) if key is None else sample_action(mean, log_std, key)[0]
 
-    def values(self, critic: dict, observation: jax.Array, action: jax.Array) -> jax.Array:
+    def values(
+        self, critic: dict, observation: jax.Array | np.ndarray, action: jax.Array | np.ndarray
+    ) -> jax.Array:
         """(critics, B) values of a batch."""
         one = jax.vmap(self._critic.apply, (None, 0, 0))
         return jax.vmap(one, (0, None, None))(critic, observation, action)
@@ -144,7 +159,7 @@ class Sac:
         """(B,) r + discount * mask * min over a random subset of target critics. HIL-SERL eq. 2."""
         config = self.config
         act_key, subset_key = jax.random.split(key)
-        mean, log_std = self._actor.apply(state.actor, batch.next_observation)
+        mean, log_std = self.distribution(state.actor, batch.next_observation)
         action, log_prob = sample_action(mean, log_std, act_key)
         subset = state.target
         if config.target_critics < config.critics:
@@ -180,7 +195,7 @@ class Sac:
         half = self.config.batch // 2
 
         def loss_of(actor):
-            mean, log_std = self._actor.apply(actor, batch.observation)
+            mean, log_std = self.distribution(actor, batch.observation)
             action, log_prob = sample_action(mean, log_std, key)
             value = jnp.mean(self.values(state.critic, batch.observation, action), 0)
             loss = jnp.mean(temperature * log_prob - value)

@@ -13,7 +13,9 @@ def wilson(successes: int, trials: int, z: float = Z_95) -> tuple[float, float]:
     Without trials nothing is known: (0, 1). Raises BadValue for counts that cannot be.
     """
     if not 0 <= successes <= trials:
-        raise BadValue(f"{successes} successes of {trials} trials; expected 0 <= successes <= trials")
+        raise BadValue(
+            f"{successes} successes of {trials} trials; expected 0 <= successes <= trials"
+        )
     if trials == 0:
         return 0.0, 1.0
     rate, share = successes / trials, z * z / trials

@@ -16,7 +16,9 @@ from robostack.twin.cells import PERFECT, Cells, SensorModel
 class Transition(NamedTuple):
     """What one control period brought, for every cell."""
 
-    observation: np.ndarray  # (N, n) float32, the next one; after an end, the first of the new episode
+    observation: (
+        np.ndarray
+    )  # (N, n) float32, the next one; after an end, the first of the new episode
     reward: np.ndarray  # (N,)
     terminated: np.ndarray  # (N,) bool, the task ended
     truncated: np.ndarray  # (N,) bool, the time limit

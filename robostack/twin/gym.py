@@ -1,7 +1,7 @@
 """The mirror as Gymnasium environments: `robostack/PegInsert-v0`, `robostack/Reach-v0`, one for every task.
 
-    import gymnasium, robostack.twin.gym
-    env = gymnasium.make("robostack/PegInsert-v0", robot="ur5e", clearance=0.0005)
+import gymnasium, robostack.twin.gym
+env = gymnasium.make("robostack/PegInsert-v0", robot="ur5e", clearance=0.0005)
 """
 
 from typing import Any

@@ -39,7 +39,9 @@ class TwinPlant:
         self.cells = Cells(self.scene, 1, threads=1, sensors=SensorModel() if noise else PERFECT)
         self._cameras = {name: Camera(self.scene, name, size, size) for name in cameras}
         self._samples: Samples | None = None
-        self.on_move: Callable[[], None] | None = None  # for whoever watches: called after every move
+        self.on_move: Callable[[], None] | None = (
+            None  # for whoever watches: called after every move
+        )
         self.on_close: Callable[[], None] | None = None
 
     @property

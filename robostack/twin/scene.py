@@ -119,7 +119,9 @@ def _load(task: Task) -> mujoco.MjSpec:
     scene = mujoco.MjSpec.from_file(str(task.scene))
     for name, geom in task.geoms(task.options).items():
         if (found := scene.geom(name)) is None:
-            raise BadValue(f'task {task.name}: geoms() names "{name}", which is not in {task.scene}')
+            raise BadValue(
+                f'task {task.name}: geoms() names "{name}", which is not in {task.scene}'
+            )
         found.size = [*geom.size, *[0.0] * (3 - len(geom.size))]
         found.pos = geom.position
     return scene

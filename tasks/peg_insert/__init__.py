@@ -12,7 +12,9 @@ from robostack.core.task import Geom, Setup, Task, Terms
 PEG = 0.010  # m, half the side of the peg
 BLOCK = 0.040  # m, half the side of the block around the hole
 DEPTH = 0.025  # m, from the rim to the tool's end face when done
-TARGET = np.array([0.5, 0.0, 0.025])  # m, base frame, middle of where targets are drawn; the block is 50 mm high
+TARGET = np.array(
+    [0.5, 0.0, 0.025]
+)  # m, base frame, middle of where targets are drawn; the block is 50 mm high
 DOWN = np.array([0.0, 1.0, 0.0, 0.0])  # wxyz, tool z along -z of base, tool x along base x
 DONE_DEPTH = 0.005  # m, how far from DEPTH counts as in
 DONE_ASIDE = 0.004  # m; more than clearance and bias together, less than the wall's thickness
@@ -32,7 +34,9 @@ class Options:
 
     def __post_init__(self):
         if not 0.0002 <= self.clearance <= 0.002:
-            raise BadValue(f"peg_insert: clearance {self.clearance} m, expected 0.0002 to 0.002 m a side")
+            raise BadValue(
+                f"peg_insert: clearance {self.clearance} m, expected 0.0002 to 0.002 m a side"
+            )
         if not 0.0 <= self.bias <= 0.002:
             raise BadValue(f"peg_insert: bias {self.bias} m, expected 0 to 0.002 m")
         for name in ("aside", "start_aside", "start_yaw"):

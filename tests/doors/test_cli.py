@@ -25,7 +25,10 @@ def test_help_names_every_verb(capsys):
 @pytest.mark.parametrize("verb", sorted(cli.VERBS))
 def test_every_verb_explains_itself(verb):
     done = subprocess.run(
-        [sys.executable, "-m", "robostack", verb, "--help"], capture_output=True, text=True, timeout=60
+        [sys.executable, "-m", "robostack", verb, "--help"],
+        capture_output=True,
+        text=True,
+        timeout=60,
     )
     assert done.returncode == 0 and "usage:" in done.stdout.lower()
 
@@ -65,7 +68,9 @@ def test_bad_value_says_what_was_expected(capsys, setting, says):
 
 
 def test_config_survives_its_own_json():
-    made = config.override(RunConfig(), ["task=reach", "learner.widths=[32,32]", "person.noise=0.5"])
+    made = config.override(
+        RunConfig(), ["task=reach", "learner.widths=[32,32]", "person.noise=0.5"]
+    )
     assert config.from_dict(config.as_dict(made)) == made
 
 
@@ -97,7 +102,9 @@ def test_folder_that_is_no_run_is_refused_in_one_line(capsys, tmp_path):
 def test_runs_folder_that_may_not_be_written_is_one_line(capsys, tmp_path):
     blocked = tmp_path / "file"
     blocked.write_text("")  # root may write anywhere; nobody makes a folder inside a file
-    status, _, err = said(capsys, "train", "--no-film", "--set", "plant=twin", "--runs", str(blocked / "runs"))
+    status, _, err = said(
+        capsys, "train", "--no-film", "--set", "plant=twin", "--runs", str(blocked / "runs")
+    )
     assert status == 2 and err.count("\n") == 1 and str(blocked) in err
 
 
@@ -105,7 +112,16 @@ def test_missing_opengl_stops_a_run_before_it_starts(tmp_path):
     """An EGL that cannot be loaded: MuJoCo is pointed at a backend that needs a display."""
     environment = {**os.environ, "MUJOCO_GL": "glfw", "DISPLAY": ""}
     done = subprocess.run(
-        [sys.executable, "-m", "robostack", "train", "--set", "plant=twin", "--runs", str(tmp_path)],
+        [
+            sys.executable,
+            "-m",
+            "robostack",
+            "train",
+            "--set",
+            "plant=twin",
+            "--runs",
+            str(tmp_path),
+        ],
         capture_output=True,
         text=True,
         timeout=60,
@@ -127,7 +143,9 @@ def test_watching_without_a_display_is_refused(capsys, monkeypatch, tmp_path):
 def test_list_names_robots_tasks_options_and_units(capsys):
     status, out, _ = said(capsys, "list")
     assert status == 0
-    assert all(word in out for word in ("fr3", "ur5e", "peg_insert", "reach", "clearance=0.001", "N, N m"))
+    assert all(
+        word in out for word in ("fr3", "ur5e", "peg_insert", "reach", "clearance=0.001", "N, N m")
+    )
 
 
 def test_doctor_names_the_mending_command_and_fails(capsys):
@@ -138,7 +156,9 @@ def test_doctor_names_the_mending_command_and_fails(capsys):
 
 
 def test_doctor_forgives_what_only_some_need(capsys):
-    status = doctor.main([], look=lambda: iter([doctor.Finding("ROS 2", "no", "do this", is_needed=False)]))
+    status = doctor.main(
+        [], look=lambda: iter([doctor.Finding("ROS 2", "no", "do this", is_needed=False)])
+    )
     assert status == 0 and "mend: do this" in capsys.readouterr().out
 
 
@@ -150,7 +170,10 @@ def test_doctor_finds_this_machine_well(capsys):
 def test_missing_rclpy_is_one_line_with_the_command(tmp_path):
     """A Python whose rclpy cannot be imported, in a process of its own."""
     (tmp_path / "rclpy.py").write_text("raise ImportError('not here')\n")
-    environment = {**os.environ, "PYTHONPATH": f"{tmp_path}{os.pathsep}{os.environ.get('PYTHONPATH', '')}"}
+    environment = {
+        **os.environ,
+        "PYTHONPATH": f"{tmp_path}{os.pathsep}{os.environ.get('PYTHONPATH', '')}",
+    }
     done = subprocess.run(
         [sys.executable, "-m", "robostack", "train", "--no-film", "--runs", str(tmp_path / "runs")],
         capture_output=True,

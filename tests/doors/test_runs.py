@@ -36,7 +36,9 @@ def only(runs: Path) -> Run:
 
 
 def run(runs: Path, *settings: str, film: bool = False) -> tuple[Run, str]:
-    done = subprocess.run(command(runs, *settings, film=film), capture_output=True, text=True, timeout=110)
+    done = subprocess.run(
+        command(runs, *settings, film=film), capture_output=True, text=True, timeout=110
+    )
     assert done.returncode == 0, done.stdout + done.stderr
     return only(runs), done.stdout
 
@@ -68,7 +70,9 @@ def test_last_lines_say_what_was_learned_how_sure_and_where_to_look(native):
 
 def test_config_and_folder_are_printed_before_anything_moves(native):
     made, out = native
-    assert out.index("task: reach") < out.index(f"run folder: {made.path}") < out.index("fr3 learned")
+    assert (
+        out.index("task: reach") < out.index(f"run folder: {made.path}") < out.index("fr3 learned")
+    )
 
 
 def test_episodes_come_in_order_and_nothing_is_missing(native):
@@ -103,8 +107,12 @@ def test_practice_uses_exactly_the_version_that_the_schedule_names(native):
 def test_updates_are_paid_by_the_step(native):
     made, _ = native
     learner = json.loads((made.path / "learner.json").read_text())
-    seen = [line for line in lines(made.episodes) if line.kind in ("practice", "solo")][: learner["episodes"]]
-    assert learner["learner_steps"] - 20 == pytest.approx(2.0 * sum(line.steps for line in seen), abs=1)
+    seen = [line for line in lines(made.episodes) if line.kind in ("practice", "solo")][
+        : learner["episodes"]
+    ]
+    assert learner["learner_steps"] - 20 == pytest.approx(
+        2.0 * sum(line.steps for line in seen), abs=1
+    )
 
 
 def test_report_shows_the_numbers_of_the_run(native):
@@ -123,8 +131,12 @@ def test_run_repeats_itself_bit_for_bit(native, tmp_path):
 def test_run_over_ros_topics_equals_the_run_in_one_process(native, tmp_path):
     over_ros, _ = run(tmp_path, "plant=ros")
     ours, theirs = lines(native[0].episodes), lines(over_ros.episodes)
-    assert [(a.kind, a.steps, a.is_success) for a in ours] == [(b.kind, b.steps, b.is_success) for b in theirs]
-    assert all(np.array_equal(weights(native[0])[n], weights(over_ros)[n]) for n in weights(over_ros))
+    assert [(a.kind, a.steps, a.is_success) for a in ours] == [
+        (b.kind, b.steps, b.is_success) for b in theirs
+    ]
+    assert all(
+        np.array_equal(weights(native[0])[n], weights(over_ros)[n]) for n in weights(over_ros)
+    )
 
 
 def test_evaluate_examines_the_run_again(native, capsys):
@@ -202,6 +214,6 @@ def test_killed_process_stops_the_run_and_is_named(tmp_path, victim):
     alive = children(process.pid)
     out = process.communicate(timeout=20)[0]
     # Its peers may notice first; whoever is named, the run does not go on and does not claim success.
-    assert process.returncode == 2 and "SIGKILL" in out or "exited with status" in out
+    assert (process.returncode == 2 and "SIGKILL" in out) or "exited with status" in out
     assert all(is_gone(pid) for pid in alive)
     assert "learned" not in out

@@ -23,10 +23,14 @@ def strict():
 
 @pytest.fixture
 def spec() -> Spec:
-    return Spec((Term("x", N, "m", "base", (1.0,) * N),), (Term("u", M, "m", "tool", (1.0,) * M),), 0.1)
+    return Spec(
+        (Term("x", N, "m", "base", (1.0,) * N),), (Term("u", M, "m", "tool", (1.0,) * M),), 0.1
+    )
 
 
-def make_episode(spec: Spec, index: int, kind: str, length: int, person=(), is_success=True) -> Episode:
+def make_episode(
+    spec: Spec, index: int, kind: str, length: int, person=(), is_success=True
+) -> Episode:
     """Frames that say which episode and step they are of: [index, step, …]."""
     rng = np.random.default_rng(index)
     frames = rng.normal(size=(length + 1, N)).astype(np.float32)

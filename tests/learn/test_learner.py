@@ -74,7 +74,9 @@ def test_swapped_weights_are_used_at_once(spec, tmp_path):
     policy = policies.load(params.path_of(tmp_path, 0), spec)
     before = policy.act(np.ones(N, np.float32), None)
     policy.take(params.load(params.path_of(tmp_path, 1), spec))
-    assert policy.version == 1 and not np.array_equal(before, policy.act(np.ones(N, np.float32), None))
+    assert policy.version == 1 and not np.array_equal(
+        before, policy.act(np.ones(N, np.float32), None)
+    )
 
 
 def test_parameters_of_another_task_are_refused_with_the_difference(spec, tmp_path):
@@ -96,7 +98,9 @@ def test_weights_of_another_network_are_refused(spec, tmp_path):
 
 def test_critic_learns_the_discounted_value_of_a_known_chain(spec):
     """In a chain of T steps with reward 1 at its end, the state k steps before has value discount ** k."""
-    learner = Learner(spec, replace(SMALL, widths=(64, 64), batch=64, rate=1e-3, imitation=0.0), 0, 1000)
+    learner = Learner(
+        spec, replace(SMALL, widths=(64, 64), batch=64, rate=1e-3, imitation=0.0), 0, 1000
+    )
     length = 8
     for index in range(2):
         kind = "demonstration" if index == 0 else "practice"
@@ -119,6 +123,8 @@ def test_imitation_alone_reproduces_the_persons_actions(spec):
     learner.add([episode])
     learner.train(600)
     shown = np.array([step.action for step in episode.steps])
-    acted = np.stack([learner.sac.act(learner.state.actor, o, None) for o in episode.observations[:-1]])
+    acted = np.stack(
+        [learner.sac.act(learner.state.actor, o, None) for o in episode.observations[:-1]]
+    )
     assert np.abs(acted - shown).mean() < 0.1
     assert acted.shape == (10, M)

@@ -15,7 +15,11 @@ def filled(spec):
     for index in range(4):
         replay.add(make_episode(spec, index, "demonstration", 20))
     for index in range(4, 12):
-        replay.add(make_episode(spec, index, "practice", 30, person=range(25, 30), is_success=index % 2 == 0))
+        replay.add(
+            make_episode(
+                spec, index, "practice", 30, person=range(25, 30), is_success=index % 2 == 0
+            )
+        )
     device = DeviceReplay(replay)
     device.sync()
     return replay, device
@@ -51,7 +55,9 @@ def test_only_the_tasks_end_masks(filled):
     batch = sample(device.memory, jax.random.key(0), 100, 64)
     mask, reward = np.asarray(batch.mask), np.asarray(batch.reward)
     assert np.array_equal(mask == 0.0, reward == 1.0)
-    cut = (np.asarray(batch.observation[..., 0]) % 2 == 1) & (np.asarray(batch.observation[..., 1]) == 29)
+    cut = (np.asarray(batch.observation[..., 0]) % 2 == 1) & (
+        np.asarray(batch.observation[..., 1]) == 29
+    )
     cut &= np.asarray(batch.observation[..., 0]) >= 4
     assert cut.any() and (mask[cut] == 1.0).all()  # the time limit bootstraps
 
@@ -62,7 +68,9 @@ def test_demonstrations_alone_fill_both_halves(spec):
     device = DeviceReplay(replay)
     device.sync()
     batch = sample(device.memory, jax.random.key(0), 2, 8)
-    assert (np.asarray(batch.observation[..., 0]) == 0).all() and np.asarray(batch.observation[..., 2:]).any()
+    assert (np.asarray(batch.observation[..., 0]) == 0).all() and np.asarray(
+        batch.observation[..., 2:]
+    ).any()
 
 
 def test_device_copy_equals_the_replay_memory_after_many_evictions(spec):

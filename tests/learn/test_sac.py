@@ -35,7 +35,9 @@ def test_log_probability_is_that_of_the_squashed_gaussian():
     u = np.arctanh(np.asarray(action, float))
     std = np.exp(np.asarray(log_std, float))
     normal = -0.5 * ((u - np.asarray(mean)) / std) ** 2 - np.log(std * np.sqrt(2 * np.pi))
-    assert float(log_prob) == pytest.approx(float(np.sum(normal - np.log(1 - np.tanh(u) ** 2))), abs=1e-4)
+    assert float(log_prob) == pytest.approx(
+        float(np.sum(normal - np.log(1 - np.tanh(u) ** 2))), abs=1e-4
+    )
 
 
 def test_log_probability_stays_finite_where_the_tanh_saturates():
@@ -67,11 +69,13 @@ def test_target_is_reward_where_the_task_ended_and_bootstraps_elsewhere(spec):
     batch = random_batch(jax.random.key(1))
     key = jax.random.key(2)
     target = np.asarray(sac.target_value(state, batch, key))
-    mean, log_std = sac._actor.apply(state.actor, batch.next_observation)
+    mean, log_std = sac.distribution(state.actor, batch.next_observation)
     action, _ = sample_action(mean, log_std, jax.random.split(key)[0])
     value = np.asarray(sac.values(state.target, batch.next_observation, action)).min(0)
     assert target[0] == 1.0  # terminated: the reward alone
-    assert target[1:] == pytest.approx(SMALL.discount * value[1:], abs=1e-6)  # truncated or going on
+    assert target[1:] == pytest.approx(
+        SMALL.discount * value[1:], abs=1e-6
+    )  # truncated or going on
 
 
 def test_no_entropy_in_the_backup_unless_asked(spec):
@@ -80,7 +84,9 @@ def test_no_entropy_in_the_backup_unless_asked(spec):
 
     def target(config, temperature):
         sac = Sac(spec, config)
-        state = sac.init(jax.random.key(0))._replace(log_temperature=jnp.log(jnp.asarray(temperature)))
+        state = sac.init(jax.random.key(0))._replace(
+            log_temperature=jnp.log(jnp.asarray(temperature))
+        )
         return np.asarray(sac.target_value(state, batch, key))
 
     assert np.array_equal(target(config, 0.01), target(config, 10.0))
@@ -107,8 +113,13 @@ def test_random_subset_of_targets_is_drawn_without_replacement(spec):
     for seed in range(20):
         key = jax.random.key(seed)
         act_key, _ = jax.random.split(key)
-        mean, log_std = sac._actor.apply(state.actor, batch.next_observation)
-        values = np.sort(sac.values(state.target, batch.next_observation, sample_action(mean, log_std, act_key)[0]), 0)
+        mean, log_std = sac.distribution(state.actor, batch.next_observation)
+        values = np.sort(
+            sac.values(
+                state.target, batch.next_observation, sample_action(mean, log_std, act_key)[0]
+            ),
+            0,
+        )
         got = np.asarray(sac.target_value(state, batch, key))[1:] / config.discount
         # Four different ones of five: the least, or, where it was left out, the second least.
         near = np.minimum(np.abs(got - values[0, 1:]), np.abs(got - values[1, 1:]))
@@ -137,7 +148,9 @@ def test_target_critics_follow_slowly(spec):
     sac = Sac(spec, SMALL)
     state = sac.init(jax.random.key(0))
     after, _ = sac._update_critic(state, (random_batch(jax.random.key(1)), jax.random.key(2)))
-    for old, new, target in zip(leaves(state.target), leaves(after.critic), leaves(after.target), strict=True):
+    for old, new, target in zip(
+        leaves(state.target), leaves(after.critic), leaves(after.target), strict=True
+    ):
         assert np.allclose(target, old + SMALL.target_rate * (new - old), atol=1e-6)
 
 
@@ -163,7 +176,9 @@ def test_imitation_draws_the_actor_to_the_persons_half_only(spec):
 
     plain = leaves(sac._update_actor(state, batch, key)[0].actor)
     assert all(np.array_equal(a, b) for a, b in zip(plain, updated(slice(half, None)), strict=True))
-    assert any(not np.array_equal(a, b) for a, b in zip(plain, updated(slice(0, half)), strict=True))
+    assert any(
+        not np.array_equal(a, b) for a, b in zip(plain, updated(slice(0, half)), strict=True)
+    )
 
 
 def test_layer_norm_keeps_values_of_absurd_actions_finite_and_small(spec):
@@ -178,12 +193,18 @@ def test_update_is_a_function_of_its_arguments(spec):
     batches = random_batch(jax.random.key(1), updates=SMALL.critic_updates)
     first, _ = sac.update(sac.init(jax.random.key(0)), batches)
     second, _ = sac.update(sac.init(jax.random.key(0)), batches)
-    assert all(np.array_equal(a, b) for a, b in zip(leaves(first.actor), leaves(second.actor), strict=True))
+    assert all(
+        np.array_equal(a, b) for a, b in zip(leaves(first.actor), leaves(second.actor), strict=True)
+    )
 
 
 @pytest.mark.parametrize(
     ("field", "value", "says"),
-    [("batch", 7, "even"), ("target_critics", 3, "1 to critics"), ("discount", 1.0, "between 0 and 1")],
+    [
+        ("batch", 7, "even"),
+        ("target_critics", 3, "1 to critics"),
+        ("discount", 1.0, "between 0 and 1"),
+    ],
 )
 def test_impossible_choices_are_refused_with_what_is_expected(field, value, says):
     with pytest.raises(BadValue, match=says):

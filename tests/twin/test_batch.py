@@ -36,7 +36,9 @@ def test_batch_of_one_without_noise_is_the_guarded_plant_under_the_loop(name):
     plant = GuardedPlant(TwinPlant(task, robot, noise=False), Guard(robot.safety, task.period))
     episode = Loop(plant, task, robot).run(Replayed(actions), "evaluation", 0, 4)
     assert np.allclose(episode.observations[0], first[0], atol=1e-6)
-    for step, action, following in zip(episode.steps, actions, episode.observations[1:], strict=False):
+    for step, action, following in zip(
+        episode.steps, actions, episode.observations[1:], strict=False
+    ):
         moved = batch.step(action[None])
         assert np.allclose(moved.final_observation[0], following, atol=1e-4)
         assert np.allclose(moved.action[0], step.action, atol=1e-5)
@@ -64,7 +66,9 @@ def test_ended_cells_start_anew_and_the_others_go_on(name, robot):
 
 def test_same_seed_same_batch():
     def play():
-        batch = BatchTwin(catalog.task("peg_insert"), catalog.robot("fr3"), count=4, threads=2, seed=9)
+        batch = BatchTwin(
+            catalog.task("peg_insert"), catalog.robot("fr3"), count=4, threads=2, seed=9
+        )
         rng, seen = np.random.default_rng(0), [batch.reset()]
         for _ in range(25):
             seen.append(batch.step(rng.uniform(-1, 1, (4, 6))).observation)

@@ -27,10 +27,10 @@ def test_peg_insert_has_the_promised_name():
 def test_same_seed_same_episode(task):
     def play():
         env = gymnasium.make(gym.identifier(task))
-        rng = np.random.default_rng(3)
+        rng, size = np.random.default_rng(3), env.action_space.sample().shape
         seen = [env.reset(seed=11)[0]]
         for _ in range(15):
-            seen.append(env.step(rng.uniform(-1, 1, env.action_space.shape))[0])
+            seen.append(env.step(rng.uniform(-1, 1, size))[0])
         env.close()
         return np.stack(seen)
 
@@ -49,7 +49,7 @@ def test_time_limit_truncates_and_does_not_terminate():
 def test_picture_shows_the_cell():
     env = gymnasium.make("robostack/PegInsert-v0", render_mode="rgb_array")
     env.reset(seed=0)
-    picture = env.render()
+    picture = np.asarray(env.render())
     assert picture.shape == (*gym.PICTURE, 3) and picture.dtype == np.uint8
     assert picture.std() > 10  # not one colour
     env.close()

@@ -87,7 +87,9 @@ def test_delayed_pose_is_the_pose_of_then():
     task, robot = catalog.task("reach"), catalog.robot("fr3")
     late, exact = TwinPlant(task, robot, noise=True), TwinPlant(task, robot, noise=False)
     late.cells.sensors.__class__  # noqa: B018 - read only: the deviations are set to zero below
-    object.__setattr__(late.cells, "sensors", type(late.cells.sensors)(late.cells.sensors.delay, *[0.0] * 6))
+    object.__setattr__(
+        late.cells, "sensors", type(late.cells.sensors)(late.cells.sensors.delay, *[0.0] * 6)
+    )
     for plant in (late, exact):
         plant.reset(5)
     reference = lie.compose(exact.read()["tool_pose"].value, lie.exp(np.full(6, 0.01)))

@@ -23,7 +23,9 @@ def scene(request):
 def test_joints_stand_in_the_robots_order(scene):
     names = [scene.model.joint(i).name for i in range(scene.model.njnt)]
     wanted = [joint.name for joint in scene.robot.joints]
-    assert [names[list(scene.model.jnt_qposadr).index(address)] for address in scene.joints] == wanted
+    assert [
+        names[list(scene.model.jnt_qposadr).index(address)] for address in scene.joints
+    ] == wanted
 
 
 def test_springs_have_the_robots_stiffness_and_damping(scene):
@@ -35,7 +37,9 @@ def test_springs_have_the_robots_stiffness_and_damping(scene):
 
 def test_joint_torque_cannot_exceed_the_makers_limit(scene):
     for joint in scene.robot.joints:
-        assert scene.model.jnt_actfrcrange[scene.model.joint(joint.name).id, 1] == pytest.approx(joint.torque)
+        assert scene.model.jnt_actfrcrange[scene.model.joint(joint.name).id, 1] == pytest.approx(
+            joint.torque
+        )
 
 
 def test_scene_has_the_roles_of_cameras(scene):
@@ -49,13 +53,17 @@ def test_software_rendering_is_not_slowed_by_shadows(scene):
 
 def test_period_that_is_no_whole_number_of_steps_names_both_numbers():
     task = replace(catalog.task("reach"), period=0.0999)
-    with pytest.raises(BadValue, match=r"0\.0999 s is not a whole multiple of the physics step 0\.002 s"):
+    with pytest.raises(
+        BadValue, match=r"0\.0999 s is not a whole multiple of the physics step 0\.002 s"
+    ):
         scenes.build(catalog.robot("fr3"), task)
 
 
 @pytest.mark.parametrize("period", [0.06, 0.1, 0.14, 0.02])
 def test_whole_periods_are_not_lost_to_floating_point(period):
-    assert scenes.whole_steps(period, 0.002, "period") == round(period / 0.002)  # 0.06 // 0.002 is 29
+    assert scenes.whole_steps(period, 0.002, "period") == round(
+        period / 0.002
+    )  # 0.06 // 0.002 is 29
 
 
 def test_clearance_is_the_gap_between_peg_and_wall():
@@ -89,7 +97,9 @@ def test_named_pairs_touch_as_mujoco_would_mix_their_geoms(scene):
         one, other = model.pair_geom1[pair], model.pair_geom2[pair]
         friction = np.maximum(model.geom_friction[one], model.geom_friction[other])
         assert model.pair_friction[pair] == pytest.approx(friction[[0, 0, 1, 2, 2]])
-        assert model.pair_solref[pair] == pytest.approx((model.geom_solref[one] + model.geom_solref[other]) / 2)
+        assert model.pair_solref[pair] == pytest.approx(
+            (model.geom_solref[one] + model.geom_solref[other]) / 2
+        )
         assert model.pair_dim[pair] == max(model.geom_condim[one], model.geom_condim[other])
 
 
