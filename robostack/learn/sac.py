@@ -138,7 +138,7 @@ class Sac:
     ) -> jax.Array:
         """(critics, B) values of a batch."""
         one = jax.vmap(self._critic.apply, (None, 0, 0))
-        return jax.vmap(one, (0, None, None))(critic, observation, action)
+        return jnp.asarray(jax.vmap(one, (0, None, None))(critic, observation, action))
 
     @partial(jax.jit, static_argnums=0, donate_argnums=1)
     def update(self, state: LearnerState, batches: Batch) -> tuple[LearnerState, dict]:
