@@ -67,7 +67,8 @@ def so3_log(q: np.ndarray) -> np.ndarray:
     q = np.where(q[..., :1] < 0, -q, q)
     sine = np.linalg.norm(q[..., 1:], axis=-1, keepdims=True)
     angle = 2.0 * np.arctan2(sine, q[..., :1])
-    return np.where(sine < SMALL, 2.0 / q[..., :1], angle / np.maximum(sine, SMALL)) * q[..., 1:]
+    near = 2.0 / np.maximum(q[..., :1], SMALL)  # for small angles; qw is zero at half a turn
+    return np.where(sine < SMALL, near, angle / np.maximum(sine, SMALL)) * q[..., 1:]
 
 
 def quat_matrix(q: np.ndarray) -> np.ndarray:

@@ -99,6 +99,15 @@ def test_exp_and_log_hold_up_to_half_a_turn(axis, v, digits):
     np.testing.assert_allclose(lie.so3_log(lie.so3_exp(omega)), omega, atol=1e-8)
 
 
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("axis", [*np.eye(3), *-np.eye(3), np.array([0.0, 0.6, -0.8])])
+def test_half_a_turn_exactly_has_a_logarithm_and_warns_of_nothing(axis):
+    q = np.array([0.0, *axis])  # qw is zero; a cell whose tool looks straight down has such poses
+    np.testing.assert_allclose(lie.so3_log(q), np.pi * axis, atol=1e-12)
+    T = lie.pose([0.1, 0.2, 0.3], q)
+    assert_same(lie.exp(lie.log(T)), T)
+
+
 @given(twists, st.floats(-0.5, 0.5), st.floats(-0.5, 0.5))
 def test_following_a_twist_for_a_while_and_a_while_is_following_it_for_both(tau, a, b):
     assert_same(lie.compose(lie.exp(a * tau), lie.exp(b * tau)), lie.exp((a + b) * tau))
