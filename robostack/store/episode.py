@@ -139,12 +139,6 @@ def recover(path: Path | str, expected_spec: Spec | None = None) -> Recording:
         return _parse(path, messages, expected_spec)
 
 
-def read_header(path: Path | str) -> tuple[EpisodeHeader, Spec]:
-    """What held for the episode, without its steps. Raises RobostackError."""
-    with _reading(path) as messages:
-        return _opening(path, next(messages, None))
-
-
 @contextmanager
 def _reading(path: Path | str) -> Iterator[Iterator[tuple[str, dict]]]:
     """The file's whole messages; what does not fit together becomes a RobostackError."""

@@ -16,16 +16,6 @@ from robostack.core.types import Episode, Who
 STEP, PERSON, PRACTICE = 1, 2, 4  # bits of a row's label; without STEP no transition starts there
 
 
-class Batch(NamedTuple):
-    """Transitions: (B, n), (B, m), (B,), (B,), (B, n), float32. mask is 0 where the task ended, else 1."""
-
-    observation: np.ndarray
-    action: np.ndarray
-    reward: np.ndarray
-    mask: np.ndarray
-    next_observation: np.ndarray
-
-
 class Rows(NamedTuple):
     """Rows that changed, for a copy on an accelerator; (R,) int32 and the contents there."""
 
@@ -35,7 +25,6 @@ class Rows(NamedTuple):
     action: np.ndarray  # (R, m)
     reward: np.ndarray  # (R,)
     mask: np.ndarray  # (R,)
-    label: np.ndarray  # (R,) uint8
 
 
 class _Span(NamedTuple):
@@ -69,15 +58,6 @@ class Replay:
         """Number of transitions."""
         return len(self.all)
 
-    @property
-    def frames_used(self) -> int:
-        return self.capacity - self._top + sum(span.stop - span.start for span in self._ring)
-
-    @property
-    def transitions(self) -> np.ndarray:
-        """(T, 2) rows of each transition's frame and of the next one."""
-        return np.stack([self.all, self.all + 1], -1)
-
     def add(self, episode: Episode) -> None:
         """Takes a whole episode in. Raises BadValue for what is not finite, SpecMismatch for another spec."""
         if episode.header.spec != self.spec.digest:
@@ -109,32 +89,8 @@ class Replay:
         self._changes.append(span)
         self._index()
 
-    def sample(self, rng: np.random.Generator, n: int, half: bool = True) -> Batch:
-        """n transitions, uniformly and with replacement. Raises BadValue while there are none.
-
-        With `half`: first n // 2 where the person acted, then practice (RLPD, arXiv 2302.02948, symmetric
-        sampling). While one of the two is empty, or without `half`: from all.
-        """
-        if not len(self):
-            raise BadValue("the replay memory is empty: nothing to sample from")
-        if half and len(self.person) and len(self.practice):
-            person = self.person[rng.integers(len(self.person), size=n // 2)]
-            practice = self.practice[rng.integers(len(self.practice), size=n - n // 2)]
-            return self.batch(np.concatenate([person, practice]))
-        return self.batch(self.all[rng.integers(len(self), size=n)])
-
-    def batch(self, rows: np.ndarray) -> Batch:
-        """The transitions that start at these rows."""
-        return Batch(
-            self.frames[rows],
-            self.action[rows],
-            self.reward[rows],
-            self.mask[rows],
-            self.frames[rows + 1],
-        )
-
     def changed_since(self, cursor: int) -> Rows:
-        """Rows written or freed since `cursor` (0: since the beginning), each once. For a copy on the device."""
+        """Rows written since `cursor` (0: since the beginning), each once. For a copy on the device."""
         spans = [np.arange(*span) for span in self._changes[cursor:]]
         index = np.unique(np.concatenate(spans)) if spans else np.zeros(0, int)
         return Rows(
@@ -144,7 +100,6 @@ class Replay:
             self.action[index],
             self.reward[index],
             self.mask[index],
-            self.label[index],
         )
 
     def _index(self) -> None:
@@ -185,7 +140,6 @@ class Replay:
     def _evict(self) -> None:
         span = self._ring.popleft()
         self.label[slice(*span)], self.episode[slice(*span)] = 0, -1
-        self._changes.append(span)
 
 
 def _require_finite(episode: Episode, action: np.ndarray, reward: np.ndarray) -> None:

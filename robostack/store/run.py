@@ -92,14 +92,6 @@ class Run:
     def config(self) -> dict[str, Any]:
         return read_json(self.path / "config.json", {})
 
-    def write_progress(self, **numbers: Any) -> None:
-        """Replaces progress.json: what the console and a second process look at."""
-        write_json(self.path / "progress.json", numbers)
-
-    def read_progress(self) -> dict[str, Any]:
-        """The newest progress; empty before the first."""
-        return read_json(self.path / "progress.json", {})
-
 
 def versions() -> dict[str, str]:
     """Versions of this program and of the libraries installed beside it; imports none of them."""

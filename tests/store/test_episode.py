@@ -21,7 +21,6 @@ from robostack.store.episode import (
     episode_paths,
     next_index,
     read_episode,
-    read_header,
     recover,
 )
 
@@ -97,7 +96,6 @@ def test_any_finite_episode_comes_back_equal(spec, data):
         assert_same(found.episode, episode)
         assert found.is_complete
         assert found.spec == spec
-        assert read_header(path) == (episode.header, spec)
 
 
 def test_other_tools_read_the_file(tmp_path, spec, make_episode):

@@ -1,4 +1,4 @@
-"""Replay memory: whole episodes in, pairs of one episode out."""
+"""Replay memory: whole episodes in, pairs of one episode out. Batches are drawn in learn.memory."""
 
 from dataclasses import replace
 
@@ -8,23 +8,22 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from robostack.core.errors import BadValue, SpecMismatch
-from robostack.store.replay import PERSON, PRACTICE, STEP, Replay
-
-
-@pytest.fixture
-def rng() -> np.random.Generator:
-    return np.random.default_rng(0)
+from robostack.store.replay import STEP, Replay
 
 
 def rows_of(replay: Replay, index: int) -> np.ndarray:
     return np.flatnonzero(replay.episode == index)
 
 
+def frames_used(replay: Replay) -> int:
+    return int(np.count_nonzero(replay.episode >= 0))
+
+
 def test_every_frame_is_stored_once(spec, make_episode):
     replay = Replay(spec, 100)
     for index in range(4):
         replay.add(make_episode(index, length=5))
-    assert replay.frames_used == 4 * 6
+    assert frames_used(replay) == 4 * 6
     assert len(replay) == 4 * 5
     assert np.count_nonzero(replay.frames.any(-1)) == 4 * 6
 
@@ -33,37 +32,28 @@ def test_a_transition_is_what_the_episode_says(spec, make_episode):
     replay, episode = Replay(spec, 100), make_episode(length=5, ends="terminated")
     replay.add(make_episode(7))
     replay.add(episode)
-    batch = replay.batch(rows_of(replay, 0)[:-1])
-    np.testing.assert_array_equal(batch.observation, episode.observations[:-1])
-    np.testing.assert_array_equal(batch.next_observation, episode.observations[1:])
+    rows = rows_of(replay, 0)
+    np.testing.assert_array_equal(replay.frames[rows], episode.observations)
     executed = np.array([step.action for step in episode.steps], np.float32)
-    np.testing.assert_array_equal(batch.action, executed)
-    np.testing.assert_array_equal(batch.reward, [0, 0, 0, 0, 1])
-    assert {array.dtype for array in batch} == {np.dtype(np.float32)}
+    np.testing.assert_array_equal(replay.action[rows[:-1]], executed)
+    np.testing.assert_array_equal(replay.reward[rows[:-1]], [0, 0, 0, 0, 1])
+    np.testing.assert_array_equal(replay.label[rows] & STEP, [1, 1, 1, 1, 1, 0])
 
 
 @pytest.mark.parametrize(("ends", "last"), [("terminated", 0.0), ("truncated", 1.0), ("", 1.0)])
 def test_only_termination_ends_the_value(spec, make_episode, ends, last):
     replay = Replay(spec, 100)
     replay.add(make_episode(length=4, ends=ends))
-    np.testing.assert_array_equal(replay.batch(replay.all).mask, [1, 1, 1, last])
+    np.testing.assert_array_equal(replay.mask[replay.all], [1, 1, 1, last])
 
 
-def test_the_first_half_is_the_persons_and_the_second_practice(spec, make_episode, rng):
+def test_a_correction_counts_on_both_sides_and_a_demonstration_only_on_the_persons(
+    spec, make_episode
+):
     replay = Replay(spec, 200)
     replay.add(make_episode(0, length=10, kind="demonstration", people=tuple(range(10))))
     replay.add(make_episode(1, length=10, people=(3, 4)))
-    replay.add(make_episode(2, length=10, kind="evaluation"))
-    label = {
-        tuple(frame): label
-        for frame, label in zip(replay.frames.tolist(), replay.label, strict=True)
-    }
-    batch = replay.sample(rng, 301)
-    labels = np.array([label[tuple(frame)] for frame in batch.observation.tolist()])
-    assert (labels[:150] & PERSON).all()
-    assert (labels[150:] & PRACTICE).all()
-    assert (labels & STEP).all()
-    # A correction counts on both sides, a demonstration only on the person's.
+    replay.add(make_episode(2, length=10, kind="solo"))
     np.testing.assert_array_equal(
         replay.person, [*rows_of(replay, 1)[[3, 4]], *rows_of(replay, 0)[:-1]]
     )
@@ -72,45 +62,10 @@ def test_the_first_half_is_the_persons_and_the_second_practice(spec, make_episod
     )
 
 
-def test_halves_are_even_however_few_rows_one_has(spec, make_episode, rng):
-    replay = Replay(spec, 2000)
-    replay.add(make_episode(0, length=1000))
-    replay.add(make_episode(1, length=1, people=(0,)))
-    only = replay.frames[replay.person[0]]
-    observations = replay.sample(rng, 10_000).observation
-    share = (observations == only).all(-1).mean()
-    assert 0.5 <= share < 0.51
-    share = (replay.sample(rng, 10_000, half=False).observation == only).all(-1).mean()
-    assert share < 0.01
-
-
-@pytest.mark.parametrize("kind", ["demonstration", "practice"])
-def test_all_rows_serve_while_one_label_is_empty(spec, make_episode, rng, kind):
-    replay = Replay(spec, 100)
-    people = tuple(range(5)) if kind == "demonstration" else ()
-    replay.add(make_episode(length=5, kind=kind, people=people))
-    batch = replay.sample(rng, 200)
-    assert len(np.unique(batch.reward)) <= 2
-    assert len(np.unique(batch.observation, axis=0)) == 5
-
-
-def test_the_same_seed_draws_the_same_batch(spec, make_episode):
-    replay = Replay(spec, 100)
-    replay.add(make_episode(length=9, people=(1,)))
-    first, second = (replay.sample(np.random.default_rng(3), 16) for _ in range(2))
-    for a, b in zip(first, second, strict=True):
-        np.testing.assert_array_equal(a, b)
-
-
-def test_an_empty_memory_says_so(spec, rng):
-    with pytest.raises(BadValue, match="empty"):
-        Replay(spec, 10).sample(rng, 4)
-
-
 def test_an_episode_without_steps_adds_nothing(spec, make_episode):
     replay = Replay(spec, 10)
     replay.add(make_episode(length=0))
-    assert replay.frames_used == len(replay) == 0
+    assert frames_used(replay) == len(replay) == 0
 
 
 def test_the_oldest_practice_goes_whole_and_demonstrations_stay(spec, make_episode):
@@ -148,7 +103,7 @@ def test_a_value_that_is_not_finite_is_refused_by_step_and_changes_nothing(
         episode = replace(episode, steps=steps)
     with pytest.raises(BadValue, match=f"episode 4, step 1: {field} is not finite"):
         replay.add(episode)
-    assert replay.frames_used == 0
+    assert frames_used(replay) == 0
     assert not replay.label.any()
 
 
@@ -170,7 +125,7 @@ additions = st.lists(
 def test_whatever_is_added_pairs_never_cross_episodes(spec, make_episode, added, capacity):
     """Against a plain list of episodes, and a copy kept by `changed_since`."""
     replay, taken = Replay(spec, capacity), {}
-    cursor, copy = 0, [np.zeros_like(a) for a in (replay.frames, replay.mask, replay.label)]
+    cursor, copy = 0, [np.zeros_like(a) for a in (replay.frames, replay.mask)]
     for index, (length, kind) in enumerate(added):
         episode = make_episode(index, length, kind, people=(0,), ends="terminated")
         demonstrated = (e for e in taken.values() if e.header.kind == "demonstration")
@@ -186,23 +141,22 @@ def test_whatever_is_added_pairs_never_cross_episodes(spec, make_episode, added,
         assert not any(taken[i].header.kind == "demonstration" for i in gone)
         practice = [i for i in alive if taken[i].header.kind != "demonstration"]
         assert max(gone, default=-1) < min(practice, default=index + 1)
-        assert replay.frames_used == sum(len(e.observations) for e in alive.values())
+        assert frames_used(replay) == sum(len(e.observations) for e in alive.values())
         assert len(replay) == sum(len(e.steps) for e in alive.values())
         for i, e in alive.items():
             rows = rows_of(replay, i)
             np.testing.assert_array_equal(np.diff(rows), 1)
             np.testing.assert_array_equal(replay.frames[rows], e.observations)
             np.testing.assert_array_equal(replay.label[rows] & STEP, [1] * len(e.steps) + [0])
-        first, second = replay.transitions.T
+        first, second = replay.all, replay.all + 1
         np.testing.assert_array_equal(replay.episode[first], replay.episode[second])
         assert (replay.episode[first] >= 0).all()
 
         rows = replay.changed_since(cursor)
         cursor = rows.cursor
-        for ours, theirs in zip(copy, (rows.frames, rows.mask, rows.label), strict=True):
+        for ours, theirs in zip(copy, (rows.frames, rows.mask), strict=True):
             ours[rows.index] = theirs
-        np.testing.assert_array_equal(copy[2], replay.label)
-        for ours, theirs in zip(copy, (replay.frames, replay.mask), strict=False):
+        for ours, theirs in zip(copy, (replay.frames, replay.mask), strict=True):
             np.testing.assert_array_equal(ours[replay.all], theirs[replay.all])
             np.testing.assert_array_equal(ours[replay.all + 1], theirs[replay.all + 1])
 

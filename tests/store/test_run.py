@@ -33,14 +33,6 @@ def test_two_runs_in_one_second_get_two_folders(tmp_path):
     assert len(runs) == 5
 
 
-def test_progress_is_empty_then_the_newest(tmp_path):
-    run = Run.create(tmp_path, "reach-fr3-s0")
-    assert run.read_progress() == {}
-    run.write_progress(steps=1)
-    run.write_progress(steps=2, success=0.5)
-    assert run.read_progress() == {"steps": 2, "success": 0.5}
-
-
 def test_any_other_folder_is_no_run(tmp_path):
     with pytest.raises(RobostackError, match=r"is not a run folder: it holds no config.json"):
         Run.open(tmp_path)
