@@ -19,7 +19,6 @@ VERSION = re.search(r'^__version__ = "(.+)"', Path(NAME, "__init__.py").read_tex
 REQUIRES = [
     "numpy>=2.0",
     "pyyaml>=6.0",
-    "scipy>=1.14",
     "mujoco>=4.0",  # batch, sysid, actuator and sensor delay
     "jax>=0.10",
     "flax>=0.12",

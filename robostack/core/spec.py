@@ -4,8 +4,6 @@ import hashlib
 import json
 from dataclasses import asdict, dataclass
 
-import numpy as np
-
 from robostack.core.errors import SpecMismatch, UnknownName
 
 
@@ -69,16 +67,6 @@ class Spec:
     def observation_slice(self, name: str) -> slice:
         """Where term `name` stands in the observation vector. Raises UnknownName."""
         return _slice(self.observation, name)
-
-
-def observation_scale(spec: Spec) -> np.ndarray:
-    """(n,) scale of each entry of the observation vector, in the terms' units."""
-    return np.concatenate([term.scale for term in spec.observation])
-
-
-def action_scale(spec: Spec) -> np.ndarray:
-    """(m,) what an action of one means, in the terms' units."""
-    return np.concatenate([term.scale for term in spec.action])
 
 
 def _slice(terms: tuple[Term, ...], name: str) -> slice:

@@ -3,20 +3,12 @@
 import json
 from dataclasses import replace
 
-import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from robostack.core.errors import SpecMismatch, UnknownName
-from robostack.core.spec import (
-    Spec,
-    Term,
-    action_scale,
-    differences,
-    observation_scale,
-    require_equal,
-)
+from robostack.core.spec import Spec, Term, differences, require_equal
 
 scales = st.floats(1e-6, 1e6) | st.integers(1, 100)
 
@@ -95,8 +87,6 @@ def test_terms_stand_where_the_slices_say():
     assert SPEC.action_size == 2
     assert SPEC.observation_slice("tool_pose") == slice(0, 3)
     assert SPEC.observation_slice("wrench") == slice(3, 5)
-    np.testing.assert_array_equal(observation_scale(SPEC), [0.1, 0.1, 0.1, 10.0, 5.0])
-    np.testing.assert_array_equal(action_scale(SPEC), [0.01, 0.02])
     with pytest.raises(
         UnknownName, match=r'no observation term "force"; there are: tool_pose, wrench'
     ):
