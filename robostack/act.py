@@ -1,4 +1,4 @@
-"""Door `act`: the actor. Runs a run's episodes on its cell: demonstrations, practice, checks, the last examination."""
+"""Door `act`: the actor. A run's episodes on its cell: demonstrations, practice, checks, the last examination."""
 
 import argparse
 import signal
@@ -10,9 +10,9 @@ import numpy as np
 from robostack import config as configs
 from robostack.config import RunConfig
 from robostack.core import clock
-from robostack.core.errors import Unavailable
+from robostack.core.errors import RobostackError, StaleSample, Unavailable
 from robostack.core.guard import Guard
-from robostack.core.loop import Loop, StillPolicy
+from robostack.core.loop import Loop, Policy, StillPolicy
 from robostack.core.operator import Nobody, ScriptedPerson
 from robostack.core.plant import GuardedPlant, Plant
 from robostack.core.types import Episode, Samples, Step
@@ -27,7 +27,8 @@ VALIDATION, EVALUATION = (
     800_000,
     900_000,
 )  # where those episodes' seeds begin: no other episode comes near
-PATIENCE = 120.0  # s without a new version of the parameters before the actor asks whether the learner lives
+PATIENCE = 120.0  # s without a sign of the learner before the actor gives up
+MOST_CUT = 3  # episodes in a row that a real-time cell may cut short
 CANDIDATES = 3  # versions that validation chooses from
 
 
@@ -72,11 +73,18 @@ class Progress:
         times = {"training_seconds": self.training_seconds, "written": clock.wall_time()}
         done = {"evaluated": len(self.evaluated), "evaluation_successes": sum(self.evaluated)}
         facts = {"phase": self.phase, "episodes": self.episodes, "steps": self.steps}
-        write_json(self.path, facts | recent | done | times | {"checks": self.checks})
+        # Not durable: the next one comes in half a second, and a tick must not wait for the disk.
+        write_json(
+            self.path, facts | recent | done | times | {"checks": self.checks}, is_durable=now
+        )
+
+
+class Interrupted(Exception):
+    """Somebody wants the actor to end."""
 
 
 class Actor:
-    """Owns the order of a run's episodes. Continues where the run folder stands."""
+    """Owns the order of a run's episodes. Raises RobostackError for a run that was begun before."""
 
     def __init__(self, run: Run, config: RunConfig, plant: Plant):
         self._run, self._config, self._plant = run, config, plant
@@ -92,7 +100,13 @@ class Actor:
         self._aided = Loop(**parts, operator=self._person, recorder=recorder)
         self._alone = Loop(**parts, operator=Nobody(), recorder=recorder)
         self._policy: LearnedPolicy | None = None
-        self._index = next_index(run.episodes)
+        if next_index(run.episodes):
+            raise RobostackError(
+                f"{run.path} has episodes already, and a run is acted once; start another with `robostack train`"
+            )
+        self.is_stopped = False  # set by a signal, seen at the next tick
+        self._index = 0
+        self._cut = 0  # episodes in a row that the cell cut short
         self._trained = 0  # episodes after the demonstrations that the learner sees
 
     def run(self) -> None:
@@ -108,7 +122,7 @@ class Actor:
     def _demonstrate(self) -> None:
         self._enter("demonstrations")
         still = StillPolicy(self._spec.action_size)
-        while self._index < self._config.demonstrations:
+        for _ in range(self._config.demonstrations):
             self._play(self._aided, still, "demonstration")
 
     def _practise(self) -> None:
@@ -136,6 +150,8 @@ class Actor:
         """The policy alone, deterministic, the same weights throughout. Whether it never failed."""
         self._enter("check")
         policy = self._newest()
+        # At once: the learner goes on and tidies up behind it.
+        params.pin(self._run.params, f"check-{len(self.progress.checks):03d}", policy.version)
         episodes = []
         for _ in range(self._config.check_episodes):
             episodes.append(self._play(self._alone, policy, "solo"))
@@ -143,7 +159,6 @@ class Actor:
             self.progress.unaided.append(episodes[-1].is_success)
             self.progress.successes.append(episodes[-1].is_success)
         wins = sum(episode.is_success for episode in episodes)
-        params.pin(self._run.params, f"check-{len(self.progress.checks):03d}", policy.version)
         self.progress.checks.append(
             {
                 "version": policy.version,
@@ -187,17 +202,27 @@ class Actor:
             episode = self._play(self._alone, policy, "evaluation", EVALUATION + i)
             self.progress.evaluated.append(episode.is_success)
 
-    def _play(self, loop: Loop, policy, kind: str, seed: int | None = None) -> Episode:
-        index = self._index
-        seed = self._config.seed * SEEDS_A_RUN + (index if seed is None else seed)
-        episode = loop.run(policy, kind, index, seed)
-        self._index += 1
-        self.progress.episodes = self._index
-        self.progress.write()
-        return episode
+    def _play(self, loop: Loop, policy: Policy, kind: str, seed: int | None = None) -> Episode:
+        """One whole episode. In real time, one that the cell cuts short stays as it is and the next one is tried."""
+        while True:
+            index, self._index = self._index, self._index + 1
+            number = self._config.seed * SEEDS_A_RUN + (index if seed is None else seed)
+            try:
+                episode = loop.run(policy, kind, index, number)
+            except StaleSample as error:
+                self._cut += 1
+                if self._config.lockstep or self._cut == MOST_CUT:
+                    raise
+                print(f"episode {index} was cut short: {error}; trying again", flush=True)
+                continue
+            self._cut = 0
+            self.progress.episodes += 1
+            self.progress.write()
+            return episode
 
     def _on_tick(self, samples: Samples, step: Step | None) -> None:
         del samples
+        self._check_stopped()
         if step is None:
             return
         self.progress.lateness.append(step.lateness)
@@ -206,6 +231,10 @@ class Actor:
         if self.progress.phase == "practice" and not self._config.lockstep:
             self._newest()
         self.progress.write()
+
+    def _check_stopped(self) -> None:
+        if self.is_stopped:
+            raise Interrupted
 
     def _newest(self) -> LearnedPolicy:
         """The policy to practise with.
@@ -232,11 +261,17 @@ class Actor:
         return self._policy
 
     def _await(self, version: int) -> None:
-        path, start = params.path_of(self._run.params, version), clock.now()
+        """Raises Unavailable when the learner shows no sign of life; a slow one is waited for."""
+        path, sign = params.path_of(self._run.params, version), self._run.path / "learner.json"
+        seen, since = "", clock.now()
         while not path.exists():
-            if clock.now() - start > PATIENCE:
+            self._check_stopped()
+            if (now_seen := sign.read_text() if sign.exists() else "") != seen:
+                seen, since = now_seen, clock.now()
+            if clock.now() - since > PATIENCE:
                 raise Unavailable(
-                    f"no parameters of version {version} in {PATIENCE:.0f} s; is the learner of {self._run.path} alive?"
+                    f"no parameters of version {version}, and no sign of the learner for {PATIENCE:.0f} s; "
+                    f"does `robostack learn {self._run.path}` run?"
                 )
             self.progress.write()
             clock.sleep(0.002)
@@ -254,11 +289,14 @@ def main(argv: list[str] | None = None) -> int:
     arguments = parser.parse_args(argv)
     run = Run.open(arguments.run)
     config = configs.from_dict(run.config)
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
     plant = make_plant(config)
     try:
-        Actor(run, config, plant).run()
-    except KeyboardInterrupt:
+        actor = Actor(run, config, plant)
+        for number in (signal.SIGINT, signal.SIGTERM):
+            # A flag, not an exception: one that strikes inside JAX or rclpy is swallowed or leaves a mess.
+            signal.signal(number, lambda *_: setattr(actor, "is_stopped", True))
+        actor.run()
+    except Interrupted:
         return 130
     finally:
         plant.close()

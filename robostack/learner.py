@@ -78,7 +78,7 @@ class Training:
         publish(
             self._run.params,
             self._version,
-            self._learner.state.actor,
+            self._learner.state.served,
             self._spec,
             updates=self._learner.steps,
             episodes=self._episodes,
@@ -100,6 +100,7 @@ class Training:
                 "episodes": self._episodes,
                 **self._info,
             },
+            is_durable=False,
         )
 
 

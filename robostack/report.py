@@ -2,6 +2,7 @@
 
 import base64
 import html
+import io
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from robostack.config import RunConfig
 from robostack.core import observe
 from robostack.learn import policy as policies
 from robostack.store import params
+from robostack.store.disk import write_whole
 from robostack.store.run import Run, read_json
 from robostack.study.ledger import Line, lines
 from robostack.study.statistics import rolling_mean, wilson
@@ -24,16 +26,21 @@ BLUE, ORANGE, GREEN, GREY = "#2b6cb0", "#dd6b20", "#2f855a", "#718096"
 
 
 def write(run: Run, config: RunConfig, with_film: bool = True) -> dict[str, Any]:
-    """Writes learning_curve.png, evaluation.mp4 and report.html; returns the numbers in it."""
+    """Writes learning_curve.png, evaluation.mp4 and report.html; returns the numbers in it.
+
+    The page comes first and whole: a film that fails (Unavailable) leaves everything else in place.
+    """
     ledger = lines(run.episodes)
     actor = read_json(run.path / "actor.json", {})
     learner = read_json(run.path / "learner.json", {})
     numbers = summary(ledger, actor, learner)
     draw_curve(run.path / "learning_curve.png", ledger, actor.get("checks", []), config)
-    film_name = None
+    page = _page(run, config, numbers, ledger, actor, film_name=None)
+    write_whole(run.path / "report.html", page.encode())
     if with_film and params.pinned_version(run.params) >= 0:
-        film_name = _film(run, config, ledger)
-    (run.path / "report.html").write_text(_page(run, config, numbers, ledger, actor, film_name))
+        name = _film(run, config, ledger)
+        page = _page(run, config, numbers, ledger, actor, film_name=name)
+        write_whole(run.path / "report.html", page.encode())
     return numbers
 
 
@@ -54,6 +61,7 @@ def summary(ledger: list[Line], actor: dict, learner: dict) -> dict[str, Any]:
         "practice_episodes": len(practice),
         "demonstrations": sum(line.kind == "demonstration" for line in ledger),
         "person_steps": sum(line.person_steps for line in practice),
+        "guarded_steps": sum(line.held for line in practice),
         "learner_steps": learner.get("learner_steps", 0),
         "critic_updates": learner.get("critic_updates", 0),
         "training_seconds": actor.get("training_seconds"),
@@ -113,7 +121,9 @@ def draw_curve(path: Path, ledger: list[Line], checks: list[dict], config: RunCo
             label="policy alone (95 %)",
         )
     axes.legend(loc="lower right", fontsize=8, framealpha=0.9)
-    figure.savefig(path)
+    drawn = io.BytesIO()
+    figure.savefig(drawn, format="png")
+    write_whole(path, drawn.getvalue())
     plt.close(figure)
 
 
@@ -123,12 +133,14 @@ def _film(run: Run, config: RunConfig, ledger: list[Line]) -> str:
     task = config.load_task()
     version = params.pinned_version(run.params)
     policy = policies.load(params.path_of(run.params, version), observe.spec_of(task))
+    path, draft = run.path / "evaluation.mp4", run.path / ".evaluation.mp4"
     exam = [line for line in ledger if line.kind == "evaluation"]
     failed = [line.seed for line in exam if not line.is_success]
     # Failures are what one wants to see; then the first of the others.
     seeds = (failed[:2] + [line.seed for line in exam if line.is_success])[:5]
-    film(run.path / "evaluation.mp4", task, config.load_robot(), policy, seeds or [0, 1, 2])
-    return "evaluation.mp4"
+    film(draft, task, config.load_robot(), lambda: policy, seeds or [0, 1, 2], config.noise)
+    draft.replace(path)
+    return path.name
 
 
 def verdict(numbers: dict[str, Any]) -> str:
@@ -161,6 +173,8 @@ def _page(
         "A success takes": f"{numbers['median_steps'] * task.period:.1f} s (median)"
         if numbers["median_steps"]
         else "–",
+        "Guard acted": f"in {numbers['guarded_steps']} of {numbers['practice_steps']} practice steps",
+        "Tick lateness": f"{1e3 * numbers['lateness_p99']:.1f} ms (99th percentile, worst episode)",
         "Served version": str(params.pinned_version(run.params)),
         "Folder": str(run.path),
     }

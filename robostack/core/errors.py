@@ -21,6 +21,12 @@ class BadValue(RobostackError):
     """A value outside what its field allows."""
 
 
+def require(is_met: bool, name: str, got: object, expected: str) -> None:
+    """Raises BadValue unless `is_met`: "steps is 0, expected at least 1"."""
+    if not is_met:
+        raise BadValue(f"{name} is {got}, expected {expected}")
+
+
 class SpecMismatch(RobostackError):
     """Two specs that should be equal are not; carries the differences."""
 

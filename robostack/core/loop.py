@@ -8,13 +8,13 @@ import numpy as np
 
 from robostack import __version__
 from robostack.core import clock, observe
-from robostack.core.command import Commander, gripper_target
 from robostack.core.errors import BadValue, StaleSample
+from robostack.core.interact import Interaction
 from robostack.core.operator import Nobody, Operator
 from robostack.core.plant import Plant
 from robostack.core.robot import Robot
 from robostack.core.task import Task
-from robostack.core.types import Command, Episode, EpisodeHeader, Samples, Step, Who
+from robostack.core.types import Episode, EpisodeHeader, Samples, Step, Who
 
 SETTLE_S = 2.0  # s that a cell may take after a reset until all its signals are fresh
 
@@ -54,16 +54,6 @@ class StillPolicy:
         return np.zeros(self.action_size)
 
 
-@dataclass(frozen=True)
-class _Seen:
-    """What one tick started from."""
-
-    samples: Samples
-    observation: np.ndarray
-    terms: observe.Terms
-    age: float
-
-
 class Loop:
     """Owns the running of episodes on one plant. The plant must be guarded.
 
@@ -82,10 +72,10 @@ class Loop:
     ):
         if not plant.is_guarded:
             raise BadValue(f"the loop got an unguarded {plant.kind} plant; wrap it in GuardedPlant")
-        self.spec = observe.spec_of(task)
+        self._arm = Interaction(task, robot)
+        self.spec = self._arm.spec
         self._plant, self._task, self._robot = plant, task, robot
         self._operator, self._recorder, self._on_tick = operator or Nobody(), recorder, on_tick
-        self._commander = Commander(task, robot)
         self._sample_age = sample_age
         self._ticker = clock.Ticker(None if plant.is_lockstep else task.period)
 
@@ -97,9 +87,8 @@ class Loop:
         drawn = self._plant.reset(seed)
         rng = np.random.default_rng([seed, 1]) if kind == "practice" else None
         self._operator.begin(kind, seed)
-        first = self._first_samples()
-        self._reset_pose = first["tool_pose"].value
-        seen = self._observe(first)
+        seen = self._arm.begin(self._first_samples())
+        age, read_at = self._age(seen.samples), self._plant.now
         self._ticker.start()  # now: waiting for the cell to settle is no lateness
         header = self._header(kind, index, seed, drawn)
         observations, steps = [seen.observation], []
@@ -109,32 +98,36 @@ class Loop:
         for tick in range(self._task.steps):
             asked = np.clip(policy.act(seen.observation, rng), -1.0, 1.0)
             hand = self._operator.act(seen.terms)
-            command = self._command(asked if hand is None else hand, seen.samples)
+            command = self._arm.command(asked if hand is None else hand, seen, self._plant.now)
             self._plant.send(command)
-            late, lateness = lateness, self._ticker.wait()
-            after = self._observe(self._plant.read())
-            is_done = bool(self._task.succeeded(self._task.options, after.terms))
+            # What is used ages while the policy thinks.
+            age, late = age + command.stamp - read_at, lateness
+            lateness = self._ticker.wait()
+            samples = self._plant.read()
+            next_age, read_at = self._age(samples), self._plant.now
+            after = self._arm.see(samples)
+            is_done = self._arm.is_done(after)
             step = Step(
                 observation=seen.observation,
                 action_policy=asked,
-                action=self._executed(command, seen.samples, after.samples),
+                action=self._arm.executed(command, seen, samples),
                 who=Who.POLICY if hand is None else Who.PERSON,
                 reward=float(is_done),
                 terminated=is_done,
                 truncated=not is_done and tick + 1 == self._task.steps,
                 parameters=policy.version,
                 stamp=command.stamp,
-                age=seen.age,
+                age=age,
                 lateness=late,
-                guard=str(after.samples["guard"].value) if "guard" in after.samples else "",
+                guard=str(samples["guard"].value) if "guard" in samples else "",
             )
             steps.append(step)
             observations.append(after.observation)
             if self._recorder:
                 self._recorder.append(step, after.observation)
             if self._on_tick:
-                self._on_tick(after.samples, step)
-            seen = after
+                self._on_tick(samples, step)
+            seen, age = after, next_age
             if is_done:
                 break
         if self._recorder:  # an episode that an error cut short stays marked as cut
@@ -148,31 +141,16 @@ class Loop:
         while True:
             samples = self._plant.read()
             try:
-                observe.require_fresh(samples, self._plant.now, self._sample_age)
+                self._age(samples)
                 return samples
             except StaleSample:
                 if clock.now() > deadline:
                     raise
                 clock.sleep(0.01)
 
-    def _observe(self, samples: Samples) -> _Seen:
-        age = observe.require_fresh(samples, self._plant.now, self._sample_age)
-        terms = observe.observe(self._reset_pose, samples)
-        return _Seen(samples, observe.pack(self.spec, terms), terms, age)
-
-    def _command(self, action: np.ndarray, samples: Samples) -> Command:
-        reference = self._commander.reference(
-            action[:6], samples["tool_pose"].value, samples["reference"].value
-        )
-        opening = float(gripper_target(action, self._task.gripper))
-        return Command(self._plant.now, reference, opening)
-
-    def _executed(self, command: Command, before: Samples, after: Samples) -> np.ndarray:
-        """The action that was really sent: limits and guard may have changed what was asked."""
-        arm = self._commander.action(
-            after["reference"].value, before["tool_pose"].value, before["reference"].value
-        )
-        return np.append(arm, 2.0 * command.gripper - 1.0) if self._task.gripper else arm
+    def _age(self, samples: Samples) -> float:
+        """Of the oldest sample, s. Raises StaleSample."""
+        return observe.require_fresh(samples, self._plant.now, self._sample_age)
 
     def _header(self, kind: str, index: int, seed: int, drawn: dict[str, Any]) -> EpisodeHeader:
         return EpisodeHeader(

@@ -23,7 +23,8 @@ class Plant(Protocol):
     def read(self) -> Samples:
         """Newest samples, by the names of observe.SIGNALS. After send() in lockstep: those one period later.
 
-        May hold "guard" too: why the guard changed the last command, empty when it passed.
+        May hold "guard" too: why the guard changed the last command, empty when it passed; and
+        "gripper_reference" (1,): the opening it let through.
         """
         ...
 
@@ -57,6 +58,7 @@ class GuardedPlant:
 
     def __init__(self, plant: Plant, guard: Guard):
         self._plant, self._guard, self._reason = plant, guard, ""
+        self._opening: float | None = None  # of the gripper, as let through
         self.kind, self.is_lockstep = plant.kind, plant.is_lockstep
 
     @property
@@ -64,17 +66,21 @@ class GuardedPlant:
         return self._plant.now
 
     def read(self) -> Samples:
-        return {**self._plant.read(), "guard": Sample(self._plant.now, self._reason)}
+        now, samples = self._plant.now, dict(self._plant.read())
+        samples["guard"] = Sample(now, self._reason)
+        if self._opening is not None:
+            samples["gripper_reference"] = Sample(now, np.array([self._opening]))
+        return samples
 
     def send(self, command: Command) -> None:
         verdict = self._guard.check(command, self._plant.read(), self._plant.now)
-        self._reason = verdict.reason
+        self._reason, self._opening = verdict.reason, verdict.command.gripper
         if np.isfinite(verdict.command.reference).all():  # else it is guard.NOWHERE
             self._plant.send(verdict.command)
 
     def reset(self, seed: int) -> dict[str, Any]:
         self._guard.reset()
-        self._reason = ""
+        self._reason, self._opening = "", None
         return self._plant.reset(seed)
 
     def close(self) -> None:

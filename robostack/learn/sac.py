@@ -3,7 +3,8 @@
 One learner step is `critic_updates` critic updates and one update of actor and temperature, in one jitted call.
 Deviations from RLPD, on purpose: no entropy in the backup; targets are clipped to what a return can be, since a
 single reward of 1 ends the episode; a small term keeps the actor near what the person did (`imitation`), without
-which the first thousands of steps are spent on forgetting the demonstrations.
+which the first thousands of steps are spent on forgetting the demonstrations; what acts is a moving average of the
+actor, since the newest weights now and then fail where those before and after succeed.
 """
 
 from dataclasses import dataclass
@@ -32,6 +33,7 @@ class Config:
     discount: float = 0.97
     rate: float = 3e-4  # Adam, all networks
     target_rate: float = 0.005  # of the moving average that makes the target critics
+    served_rate: float = 0.005  # of the moving average of the actor that acts
     temperature: float = 0.01  # where it starts
     target_entropy: float = -0.5  # per action dimension
     entropy_backup: bool = False
@@ -65,6 +67,7 @@ class LearnerState(NamedTuple):
     """Everything the learner needs to go on."""
 
     actor: dict
+    served: dict  # moving average of the actor: what acts
     critic: dict  # leaves (critics, ...)
     target: dict
     log_temperature: jax.Array
@@ -109,6 +112,7 @@ class Sac:
         log_temperature = jnp.log(jnp.asarray(self.config.temperature))
         return LearnerState(
             actor=actor,
+            served=jax.tree.map(jnp.copy, actor),
             critic=critic,
             target=jax.tree.map(jnp.copy, critic),
             log_temperature=log_temperature,
@@ -213,6 +217,7 @@ class Sac:
         updates, temperature_optimizer = self._adam.update(slope, state.temperature_optimizer)
         state = state._replace(
             actor=actor,
+            served=optax.incremental_update(actor, state.served, self.config.served_rate),
             actor_optimizer=actor_optimizer,
             log_temperature=optax.apply_updates(state.log_temperature, updates),
             temperature_optimizer=temperature_optimizer,

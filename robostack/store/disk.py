@@ -33,17 +33,22 @@ def _way_out(error: OSError) -> str:
     return said
 
 
-def write_whole(path: Path, data: bytes) -> None:
-    """Writes a file that no reader ever sees half of, not even after a power cut. Replaces an older one."""
+def write_whole(path: Path, data: bytes, is_durable: bool = True) -> None:
+    """Writes a file that no reader ever sees half of, not even after a power cut. Replaces an older one.
+
+    Not `is_durable`: without waiting for the disk; a power cut may bring back an older one.
+    """
     draft = path.with_name(f".{path.name}.{os.getpid()}")  # hidden: no reader lists it
     with explained("write", path):
         try:
             with open(draft, "wb") as file:
                 file.write(data)
-                file.flush()
-                os.fsync(file.fileno())
+                if is_durable:
+                    file.flush()
+                    os.fsync(file.fileno())
             os.replace(draft, path)
-            sync_folder(path.parent)
+            if is_durable:
+                sync_folder(path.parent)
         except OSError:
             with suppress(OSError):
                 draft.unlink()

@@ -18,9 +18,10 @@ ROOM_MB = 200  # an hour of practice writes about 50 MB of episodes and 50 MB of
 _LIBRARIES = ("numpy", "jax", "jaxlib", "flax", "optax", "mujoco", "mcap", "safetensors")
 
 
-def write_json(path: Path, value: Any) -> None:
+def write_json(path: Path, value: Any, is_durable: bool = True) -> None:
     """Writes `value` as JSON; a reader sees the old file or the new one. Raises Unavailable."""
-    write_whole(path, (json.dumps(value, indent=2, sort_keys=True) + "\n").encode())
+    text = json.dumps(value, indent=2, sort_keys=True) + "\n"
+    write_whole(path, text.encode(), is_durable)
 
 
 def read_json(path: Path, missing: Any = None) -> Any:

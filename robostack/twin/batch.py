@@ -49,6 +49,7 @@ class BatchTwin:
         self._seeds = np.random.default_rng(seed)
         self._tick = np.zeros(count, int)
         self._velocity = np.zeros((count, 6))  # of the references, as the guard keeps it
+        self._opening = np.zeros(count)  # of the grippers, as let through
         self._reset_pose = np.zeros((count, 7))
         self._signals: dict[str, np.ndarray] = {}
 
@@ -61,9 +62,9 @@ class BatchTwin:
         """One control period under actions (N, m) in [-1, 1]."""
         measured, commanded = self._signals["tool_pose"], self._signals["reference"]
         wanted = self._commander.reference(action[:, :6], measured, commanded)
-        reference, held = self._guard(wanted)
         opening = gripper_target(action, self.task.gripper)
-        executed = self._executed(action, reference, measured, commanded)
+        reference, opening, held = self._guard(wanted, opening)
+        executed = self._executed(reference, opening, measured, commanded)
         self.cells.follow(reference, opening)
         self.cells.advance(self._substeps)
         self._signals = self.cells.measure()
@@ -80,9 +81,11 @@ class BatchTwin:
             observation, terminated.astype(float), terminated, truncated, final, executed, held
         )
 
-    def _executed(self, action, reference, measured, commanded) -> np.ndarray:
+    def _executed(self, reference, opening, measured, commanded) -> np.ndarray:
         arm = self._commander.action(reference, measured, commanded)
-        return np.concatenate([arm, np.clip(action[:, 6:], -1.0, 1.0)], -1)
+        if not self.task.gripper:
+            return arm
+        return np.concatenate([arm, 2.0 * opening[:, None] - 1.0], -1)
 
     def _start(self, ids: np.ndarray) -> None:
         draw, options = self.task.draw, self.task.options
@@ -93,19 +96,25 @@ class BatchTwin:
             self._signals[name][ids] = value[ids]
         self._reset_pose[ids] = fresh["tool_pose"][ids]
         self._velocity[ids], self._tick[ids] = 0.0, 0
+        self._opening[ids] = fresh["gripper"][ids, 0]
 
     def _observe(self) -> tuple[observe.Terms, np.ndarray]:
         terms = observe.terms_of(self._reset_pose, **self._signals)
         return terms, observe.pack(self.spec, terms)
 
-    def _guard(self, wanted: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """References that may be sent, and which cells hold because they press too hard; core.guard's rules."""
+    def _guard(
+        self, wanted: np.ndarray, opening: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """References and openings that may be sent, and which cells hold instead; core.guard's rules."""
         safety, measured = self.robot.safety, self._signals["tool_pose"]
-        last = np.where((self._tick == 0)[:, None], measured, self._signals["reference"])
-        limited = limit_motion(safety, last, self._velocity, wanted, self.task.period)
         wrench = self._signals["wrench"]
         force = np.linalg.norm(wrench[:, :3], axis=-1)
         torque = np.linalg.norm(wrench[:, 3:], axis=-1)
-        held = (force > safety.force) | (torque > safety.torque)
+        is_finite = np.isfinite(wanted).all(-1) & np.isfinite(opening)
+        held = (force > safety.force) | (torque > safety.torque) | ~is_finite
+        last = np.where((self._tick == 0)[:, None], measured, self._signals["reference"])
+        asked = np.where(held[:, None], measured, wanted)
+        limited = limit_motion(safety, last, self._velocity, asked, self.task.period)
         self._velocity = np.where(held[:, None], 0.0, limited.velocity)
-        return np.where(held[:, None], measured, limited.reference), held
+        self._opening = np.where(held, self._opening, opening)
+        return np.where(held[:, None], measured, limited.reference), self._opening, held

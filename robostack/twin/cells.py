@@ -4,6 +4,7 @@ The only code that moves a simulation: the plant, the batch, the Gymnasium envir
 on it, so they are the same cell.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import mujoco
@@ -70,7 +71,9 @@ class Cells:
         self.target = np.tile(lie.IDENTITY, (count, 1))
         self.time = np.zeros(count)  # s, since the reset
 
-    def reset(self, ids: np.ndarray, setups: list[Setup], seed: int | None = None) -> None:
+    def reset(
+        self, ids: np.ndarray, setups: list[Setup], seed: Sequence[int] | None = None
+    ) -> None:
         """Puts these cells at the start of an episode, at rest. `seed` makes the noise repeat itself."""
         if seed is not None:
             self._rng = np.random.default_rng(seed)

@@ -9,12 +9,11 @@ from typing import Any
 import gymnasium
 import numpy as np
 
-from robostack.core import catalog, observe
-from robostack.core.command import Commander, gripper_target
+from robostack.core import catalog
 from robostack.core.errors import UnknownName
 from robostack.core.guard import Guard
+from robostack.core.interact import Interaction
 from robostack.core.plant import GuardedPlant
-from robostack.core.types import Command
 from robostack.twin.plant import TwinPlant
 from robostack.twin.render import Camera
 
@@ -46,12 +45,11 @@ class TwinEnv(gymnasium.Env):
         self._twin = TwinPlant(self._task, self._robot, noise=noise)
         guard = Guard(self._robot.safety, self._task.period)
         self._plant = GuardedPlant(self._twin, guard)
-        self._commander = Commander(self._task, self._robot)
+        self._arm = Interaction(self._task, self._robot)
         self._camera = Camera(self._twin.scene, camera, *PICTURE) if render_mode else None
-        self.spec_of_task = observe.spec_of(self._task)
-        size = (self.spec_of_task.observation_size,)
+        size = (self._arm.spec.observation_size,)
         self.observation_space = gymnasium.spaces.Box(-np.inf, np.inf, size, np.float32)
-        size = (self.spec_of_task.action_size,)
+        size = (self._arm.spec.action_size,)
         self.action_space = gymnasium.spaces.Box(-1.0, 1.0, size, np.float32)
 
     def reset(
@@ -60,26 +58,22 @@ class TwinEnv(gymnasium.Env):
         super().reset(seed=seed)
         del options
         drawn = self._plant.reset(int(self.np_random.integers(2**31)))
-        self._samples = self._plant.read()
-        self._reset_pose = self._samples["tool_pose"].value
-        return self._observation()[1], {"drawn": drawn}
+        self._seen = self._arm.begin(self._plant.read())
+        return self._seen.observation, {"drawn": drawn}
 
     def step(self, action: np.ndarray) -> tuple[np.ndarray, float, bool, bool, dict[str, Any]]:
-        before, action = self._samples, np.asarray(action, float)
-        measured, commanded = before["tool_pose"].value, before["reference"].value
-        reference = self._commander.reference(action[:6], measured, commanded)
-        opening = float(gripper_target(action, self._task.gripper))
-        self._plant.send(Command(self._plant.now, reference, opening))
-        self._samples = self._plant.read()
-        terms, observation = self._observation()
-        is_success = bool(self._task.succeeded(self._task.options, terms))
-        executed = self._commander.action(self._samples["reference"].value, measured, commanded)
+        before = self._seen
+        command = self._arm.command(np.asarray(action, float), before, self._plant.now)
+        self._plant.send(command)
+        samples = self._plant.read()
+        self._seen = self._arm.see(samples)
+        is_success = self._arm.is_done(self._seen)
         info = {
             "is_success": is_success,
-            "action": np.append(executed, action[6:]),
-            "guard": self._samples["guard"].value,
+            "action": self._arm.executed(command, before, samples),
+            "guard": samples["guard"].value,
         }
-        return observation, float(is_success), is_success, False, info
+        return self._seen.observation, float(is_success), is_success, False, info
 
     def render(self) -> np.ndarray | None:
         return self._camera.render(self._twin.data) if self._camera else None
@@ -88,10 +82,6 @@ class TwinEnv(gymnasium.Env):
         if self._camera:
             self._camera.close()
         self._plant.close()
-
-    def _observation(self) -> tuple[observe.Terms, np.ndarray]:
-        terms = observe.observe(self._reset_pose, self._samples)
-        return terms, observe.pack(self.spec_of_task, terms)
 
 
 def identifier(task: str) -> str:

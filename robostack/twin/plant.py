@@ -16,10 +16,13 @@ from robostack.twin.cells import PERFECT, Cells, SensorModel
 from robostack.twin.render import Camera
 
 ONE = np.array([0])
+NOISE = 2  # the noise has words of chance of its own: it must not tell what was drawn
 
 
 class TwinPlant:
-    """Owns one simulated cell. `cameras` are rendered with every read(), (size, size, 3) uint8."""
+    """Owns one simulated cell. `cameras` give (size, size, 3) uint8 pictures: with every read(), unless `images`
+    is off, or from picture(). `looks` is how often a period `on_move` is called; the motion is the same.
+    """
 
     kind, is_guarded, is_lockstep = "twin", False, True
 
@@ -30,6 +33,8 @@ class TwinPlant:
         cameras: Sequence[str] = (),
         noise: bool = True,
         size: int = 128,
+        images: bool = True,
+        looks: int = 1,
     ):
         self.scene = scenes.build(robot, task)
         for name in cameras:
@@ -38,6 +43,7 @@ class TwinPlant:
         self._task = task
         self.cells = Cells(self.scene, 1, threads=1, sensors=SensorModel() if noise else PERFECT)
         self._cameras = {name: Camera(self.scene, name, size, size) for name in cameras}
+        self._reads_images, self._looks = images, looks
         self._samples: Samples | None = None
         self.on_move: Callable[[], None] | None = (
             None  # for whoever watches: called after every move
@@ -50,13 +56,14 @@ class TwinPlant:
 
     def reset(self, seed: int) -> dict[str, Any]:
         setup = self._task.draw(self._task.options, np.random.default_rng(seed))
-        self.cells.reset(ONE, [setup], seed)
+        self.cells.reset(ONE, [setup], [seed, NOISE])
         self._samples = None
         return setup_as_dict(setup)
 
     def send(self, command: Command) -> None:
         self.follow(command)
-        self.advance(self._task.period)
+        for _ in range(self._looks):
+            self.advance(self._task.period / self._looks)
 
     def follow(self, command: Command) -> None:
         self.cells.follow(command.reference[None], np.array([command.gripper]))
@@ -80,15 +87,27 @@ class TwinPlant:
         # After a reset the cell has stood still for longer than the sensors are late.
         measured = max(0.0, now - self.cells.sensors.delay)
         late = {"tool_pose", "tool_twist", "wrench"}
-        samples = {
+        samples: dict[str, Sample] = {
             name: Sample(measured if name in late else now, value[0])
             for name, value in self.cells.measure().items()
         }
         samples["joint_position"] = Sample(now, self.cells.joint_positions()[0])
         samples["joint_velocity"] = Sample(now, self.cells.joint_velocities()[0])
-        for name, camera in self._cameras.items():
-            samples[name] = Sample(now, camera.render(self.cells.data(0)))
+        if self._reads_images:
+            samples |= {name: Sample(now, self.picture(name)) for name in self._cameras}
         return samples
+
+    @property
+    def cameras(self) -> tuple[str, ...]:
+        return tuple(self._cameras)
+
+    def picture(self, name: str) -> np.ndarray:
+        """(size, size, 3) uint8 as camera `name` sees the cell now. One thread only: OpenGL's."""
+        return self._cameras[name].render(self.cells.data(0))
+
+    def intrinsics(self, name: str) -> np.ndarray:
+        """(3, 3) K of the camera, px: a pinhole, its centre in the middle."""
+        return self._cameras[name].intrinsics
 
     @property
     def data(self) -> mujoco.MjData:

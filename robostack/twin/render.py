@@ -31,6 +31,11 @@ class Camera:
     def __init__(self, scene: Scene, name: str, height: int, width: int):
         self._renderer: mujoco.Renderer | None = open_renderer(scene.model, height, width)
         self._camera = PREFIX + name
+        # MuJoCo's fovy is vertical; pixels are square.
+        focal = 0.5 * height / np.tan(0.5 * np.deg2rad(scene.model.camera(self._camera).fovy[0]))
+        self.intrinsics = np.array(
+            [[focal, 0.0, 0.5 * width], [0.0, focal, 0.5 * height], [0.0, 0.0, 1.0]]
+        )
 
     def render(self, data: mujoco.MjData) -> np.ndarray:
         """(height, width, 3) uint8, RGB."""

@@ -17,7 +17,7 @@ TARGET = np.array(
 )  # m, base frame, middle of where targets are drawn; the block is 50 mm high
 DOWN = np.array([0.0, 1.0, 0.0, 0.0])  # wxyz, tool z along -z of base, tool x along base x
 DONE_DEPTH = 0.005  # m, how far from DEPTH counts as in
-DONE_ASIDE = 0.004  # m; more than clearance and bias together, less than the wall's thickness
+DONE_ASIDE = 0.0045  # m; more than clearance and bias together, less than the wall's thickness
 
 
 @dataclass(frozen=True)
@@ -85,38 +85,48 @@ def geoms(options: Options) -> dict[str, Geom]:
 
 
 class PegExpert:
-    """Aligns above the hole, goes down, and where the peg lands on the rim feels around in a growing spiral."""
+    """Aligns above the hole, goes down, and where the peg lands on the rim feels around in a growing spiral.
+
+    The spiral is Archimedes', as wide as the hole is loose, walked at a constant pace.
+    """
 
     HOVER = 0.006  # m above the rim; lower only when aligned
-    PRESS = 0.35  # part of a full step, downwards, while searching
-    TURN = 0.9  # rad of the spiral per tick
-    GROWTH = 0.00012  # m of radius per tick
+    PRESS = 0.2  # part of a full step, downwards, while searching; more, and friction holds the peg
+    PULL = 2.0  # times the way to go, while searching: a step is added to where the peg sticks
+    PACE = 0.0009  # m along the spiral per tick
     WIDEST = 0.0022  # m
 
     def __init__(self, options: Options):
-        del options
-        self._ticks = 0  # of searching
+        self._pitch = (
+            1.6 * options.clearance
+        )  # m between two turns: the hole is 2 clearances wide for the peg
+        self._angle: float | None = None  # rad along the spiral; None: not searching
 
     def act(self, terms: Terms) -> np.ndarray:
         x, y, z = terms["target_error"][:3]
         turn = terms["target_error"][3:]
         above = z - DEPTH  # m over the rim
         if above > 0.012:
-            self._ticks = 0
-        is_pressed = terms["wrench"][2] < -2.0  # the block pushes the tool back along its z
-        aside = np.array([x, y])
-        down = z
+            self._angle = None
+        is_pressed = terms["wrench"][2] < -1.0  # the block pushes the tool back along its z
+        aside, down = np.array([x, y]), z
         if above > -0.004:
             if above > self.HOVER / 2 and (np.abs(aside).max() > 0.0012 or abs(turn[2]) > 0.03):
                 down = above - self.HOVER
-            elif is_pressed or self._ticks:
-                self._ticks += 1
-                radius = min(self.GROWTH * self._ticks, self.WIDEST)
-                phase = self.TURN * self._ticks
-                aside = aside + radius * np.array([np.cos(phase), np.sin(phase)])
+            elif is_pressed or self._angle is not None:
+                aside = self.PULL * (aside + self._spiral())
                 down = self.PRESS * TASK.translation_scale
         step = np.array([*aside, down]) / TASK.translation_scale
         return np.clip(np.concatenate([step, turn / TASK.rotation_scale]), -1.0, 1.0)
+
+    def _spiral(self) -> np.ndarray:
+        """Where to feel next, (2,) m beside the observed hole; starts anew when it has been all around."""
+        angle = 0.0 if self._angle is None else self._angle
+        radius = self._pitch * angle / (2 * np.pi)
+        if radius > self.WIDEST:
+            angle = radius = 0.0
+        self._angle = angle + self.PACE / max(radius, self._pitch / 4)
+        return radius * np.array([np.cos(angle), np.sin(angle)])
 
 
 TASK = Task(
@@ -128,4 +138,5 @@ TASK = Task(
     succeeded=succeeded,
     expert=PegExpert,
     geoms=geoms,
+    target_scale=(0.005, 0.05),  # the last millimetre is what counts
 )

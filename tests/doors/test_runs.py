@@ -202,6 +202,50 @@ def test_ctrl_c_ends_all_processes_within_3_s_and_keeps_what_was_recorded(tmp_pa
 
 
 @pytest.mark.ros
+@pytest.mark.parametrize("after", [0.5, 1.0, 1.5, 2.0, 3.0])
+def test_ctrl_c_while_starting_ends_quietly_within_3_s(tmp_path, after):
+    process = start(tmp_path, "plant=ros")
+    time.sleep(after)
+    alive = children(process.pid)
+    began = time.monotonic()
+    process.send_signal(signal.SIGINT)
+    out = process.communicate(timeout=20)[0]
+    assert time.monotonic() - began < 3.0
+    assert process.returncode in (130, -signal.SIGINT) and "Traceback" not in out
+    assert all(is_gone(pid) for pid in alive)
+
+
+def test_run_that_was_begun_is_not_acted_again(native, capsys):
+    from robostack import cli
+
+    before = sorted(native[0].episodes.iterdir())
+    assert cli.main(["act", str(native[0].path)]) == 2
+    assert "has episodes already" in capsys.readouterr().err
+    assert sorted(native[0].episodes.iterdir()) == before
+
+
+@pytest.mark.ros
+def test_hiccup_of_a_real_time_cell_costs_an_episode_and_not_the_run(tmp_path):
+    process = start(tmp_path, "plant=ros", "lockstep=false")
+    made = wait_for_episodes(tmp_path, 2, process)
+    (mirror,) = [
+        pid
+        for pid in children(process.pid)
+        if b"mirror" in Path(f"/proc/{pid}/cmdline").read_bytes()
+    ]
+    os.kill(mirror, signal.SIGSTOP)
+    time.sleep(0.5)
+    os.kill(mirror, signal.SIGCONT)
+    count = len(episode_paths(made.episodes))
+    wait_for_episodes(tmp_path, count + 2, process)
+    process.send_signal(signal.SIGINT)
+    out = process.communicate(timeout=20)[0]
+    assert "was cut short" in out and process.returncode == 130
+    whole = [recover(path).is_complete for path in episode_paths(made.episodes)[:-1]]
+    assert whole.count(False) == 1
+
+
+@pytest.mark.ros
 @pytest.mark.parametrize("victim", ["mirror", "guard", "learner", "actor"])
 def test_killed_process_stops_the_run_and_is_named(tmp_path, victim):
     process = start(tmp_path, "plant=ros")
@@ -214,6 +258,7 @@ def test_killed_process_stops_the_run_and_is_named(tmp_path, victim):
     alive = children(process.pid)
     out = process.communicate(timeout=20)[0]
     # Its peers may notice first; whoever is named, the run does not go on and does not claim success.
-    assert (process.returncode == 2 and "SIGKILL" in out) or "exited with status" in out
+    assert process.returncode == 2
+    assert "SIGKILL" in out or "exited with status" in out
     assert all(is_gone(pid) for pid in alive)
     assert "learned" not in out

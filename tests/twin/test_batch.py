@@ -92,3 +92,25 @@ def test_cell_that_presses_too_hard_holds():
     moved = batch.step(np.ones((4, 6)))
     assert moved.held.tolist() == [False, True, False, False]
     assert np.abs(moved.action[1]).max() < 1e-9
+
+
+def test_held_cell_keeps_its_gripper_as_it_was():
+    robot = catalog.robot("fr3")
+    batch = BatchTwin(catalog.task("reach"), robot, count=2, seed=0)
+    batch.reset()
+    batch._signals["wrench"][0, 2] = robot.safety.force + 1.0
+    moved = batch.step(np.ones((2, 7)))
+    assert moved.held.tolist() == [True, False]
+    assert moved.action[0, 6] == pytest.approx(-1.0, abs=0.05) and moved.action[1, 6] == 1.0
+
+
+def test_action_that_is_no_number_holds_its_own_cell_only():
+    batch = BatchTwin(catalog.task("reach"), catalog.robot("fr3"), count=2, seed=0)
+    batch.reset()
+    action = np.zeros((2, 7))
+    action[1, 3] = np.nan
+    moved = batch.step(action)
+    assert moved.held.tolist() == [False, True]
+    assert (
+        np.isfinite(moved.observation).all() and np.abs(moved.action[1, :6]).max() < 0.05
+    )  # noise

@@ -6,6 +6,7 @@ import pytest
 from robostack.core import catalog, lie
 from robostack.core.errors import BadValue
 from robostack.core.types import Command
+from robostack.twin.cells import SensorModel
 from robostack.twin.plant import TwinPlant
 
 ROBOTS = catalog.robots()
@@ -72,7 +73,7 @@ def test_pressing_down_is_felt_as_a_push_back_along_the_tools_axis():
     assert wrench[2] < -2.0  # tool z points down, so the block pushes against it
 
 
-def test_noiseless_samples_are_late_by_the_sensors_delay():
+def test_samples_are_late_by_the_sensors_delay():
     plant = TwinPlant(catalog.task("reach"), catalog.robot("fr3"))
     plant.reset(0)
     plant.send(Command(0.0, plant.read()["tool_pose"].value))
@@ -82,14 +83,11 @@ def test_noiseless_samples_are_late_by_the_sensors_delay():
     assert samples["target"].stamp == pytest.approx(0.1)
 
 
-def test_delayed_pose_is_the_pose_of_then():
+def test_late_pose_is_the_pose_of_then():
     """What the sensors give after one period is where a perfect sensor saw the tool that much earlier."""
     task, robot = catalog.task("reach"), catalog.robot("fr3")
-    late, exact = TwinPlant(task, robot, noise=True), TwinPlant(task, robot, noise=False)
-    late.cells.sensors.__class__  # noqa: B018 - read only: the deviations are set to zero below
-    object.__setattr__(
-        late.cells, "sensors", type(late.cells.sensors)(late.cells.sensors.delay, *[0.0] * 6)
-    )
+    late, exact = TwinPlant(task, robot), TwinPlant(task, robot, noise=False)
+    late.cells.sensors = SensorModel(late.cells.sensors.delay, *[0.0] * 6)
     for plant in (late, exact):
         plant.reset(5)
     reference = lie.compose(exact.read()["tool_pose"].value, lie.exp(np.full(6, 0.01)))
@@ -97,6 +95,36 @@ def test_delayed_pose_is_the_pose_of_then():
     exact.follow(Command(0.0, reference))
     exact.advance(task.period - late.cells.sensors.delay)
     assert np.allclose(late.read()["tool_pose"].value, exact.read()["tool_pose"].value, atol=1e-12)
+
+
+def test_noise_tells_nothing_about_what_was_drawn():
+    """A seed draws the setup and the noise; the first noise must not be the same chance as the hole's bias."""
+    task, robot = catalog.task("peg_insert"), catalog.robot("fr3")
+    plant, pairs = TwinPlant(task, robot), []
+    for seed in range(300):
+        drawn = plant.reset(seed)
+        bias = np.subtract(drawn["target_observed"], drawn["target"])[:3]
+        noise = plant.read()["tool_pose"].value[:3] - plant.cells.tool_pose()[0, :3]
+        pairs.append([*bias, *noise])
+    table = np.array(pairs)
+    signed = np.corrcoef(table.T)[:3, 3:]
+    sizes = np.corrcoef(np.abs(table).T)[:3, 3:]
+    assert np.abs([signed, sizes]).max() < 0.25  # 300 draws: chance alone stays below
+
+
+def test_looking_more_often_changes_nothing():
+    task, robot = catalog.task("peg_insert"), catalog.robot("fr3")
+    seen = []
+    for looks in (1, 2, 5):
+        plant, moves = TwinPlant(task, robot, looks=looks), []
+        plant.on_move = lambda moves=moves: moves.append(1)
+        plant.reset(3)
+        pose = plant.read()["tool_pose"].value
+        for _ in range(10):
+            plant.send(Command(plant.now, lie.compose(pose, lie.exp(np.full(6, 0.005)))))
+        assert len(moves) == 10 * looks
+        seen.append(np.concatenate([plant.read()["tool_pose"].value, plant.read()["wrench"].value]))
+    assert np.array_equal(seen[0], seen[1]) and np.array_equal(seen[0], seen[2])
 
 
 def test_advancing_by_less_than_the_delay_is_refused_with_both_numbers():

@@ -103,6 +103,33 @@ def test_named_pairs_touch_as_mujoco_would_mix_their_geoms(scene):
         assert model.pair_dim[pair] == max(model.geom_condim[one], model.geom_condim[other])
 
 
+LOOSE = """<mujoco><worldbody>
+  <body name="tool" gravcomp="1"><geom size=".01" mass=".1" contype="2"/><site name="tool"/></body>
+  <body name="target" mocap="true"/>
+  <body name="box" pos=".5 .2 .1"><freejoint/><geom name="box" type="box" size=".02 .02 .02" {bits}/></body>
+</worldbody></mujoco>"""
+
+
+@pytest.mark.parametrize("bits", ["", 'contype="1" conaffinity="3"', 'contype="3" conaffinity="3"'])
+def test_loose_part_of_a_task_falls_and_rests_on_the_table(tmp_path, bits):
+    path = tmp_path / "scene.xml"
+    path.write_text(LOOSE.format(bits=bits))
+    task = replace(catalog.task("reach"), scene=path)
+    scene = scenes.build(catalog.robot("fr3"), task)
+    data = mujoco.MjData(scene.model)
+    data.qpos[scene.joints] = scene.robot.home
+    mujoco.mj_step(scene.model, data, 1000)
+    assert data.geom(scenes.PREFIX + "box").xpos[2] == pytest.approx(0.02, abs=0.002)
+
+
+def test_gravity_is_off_only_where_every_weight_is_compensated(scene, tmp_path):
+    assert not scene.model.opt.gravity.any()
+    path = tmp_path / "scene.xml"
+    path.write_text(LOOSE.format(bits=""))
+    loose = scenes.build(scene.robot, replace(scene.task, scene=path, geoms=lambda options: {}))
+    assert loose.model.opt.gravity[2] < -9.0
+
+
 def test_tool_and_wrist_can_touch_the_table_and_the_target(scene):
     geoms = [*scene.model.pair_geom1, *scene.model.pair_geom2]
     bodies = {scene.model.body(scene.model.geom_bodyid[geom]).name for geom in geoms}
