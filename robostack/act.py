@@ -113,8 +113,11 @@ class Actor:
         """Everything in order; leaves report material in the run folder."""
         start = clock.now()
         self._demonstrate()
-        self._practise()
-        version = self._choose()
+        while True:
+            self._practise()
+            version, rate = self._choose()
+            if rate >= self._config.good_enough or self.progress.steps >= self._config.steps:
+                break
         self.progress.training_seconds = clock.now() - start
         self._examine(version)
         self._enter("done")
@@ -172,28 +175,25 @@ class Actor:
         self.progress.write(now=True)
         return wins == len(episodes)
 
-    def _choose(self) -> int:
-        """The best of the checked versions, by episodes made for the choice alone; pinned as "best"."""
+    def _choose(self) -> tuple[int, float]:
+        """The best of the checked versions and its success, by episodes made for the choice; pinned as "best"."""
         self._enter("validation")
         ranked = sorted(
             self.progress.checks,
             key=lambda check: (check["successes"] / check["episodes"], -check["length"]),
             reverse=True,
-        )
-        scores = []
-        for check in ranked[:CANDIDATES]:
-            policy = self._load(check["version"])
-            played = [
-                self._play(self._alone, policy, "validation", VALIDATION + i)
-                for i in range(self._config.validation)
-            ]
-            wins = sum(episode.is_success for episode in played)
-            length = float(np.mean([len(episode.steps) for episode in played])) if played else 0.0
-            check["validation"] = wins
-            scores.append(((wins, -length), check["version"]))
-        best = max(scores)[1]
-        params.pin(self._run.params, "best", best)
-        return best
+        )[:CANDIDATES]
+        for check in ranked:
+            if "validation" not in check:
+                policy = self._load(check["version"])
+                played = [
+                    self._play(self._alone, policy, "validation", VALIDATION + i)
+                    for i in range(self._config.validation)
+                ]
+                check["validation"] = sum(episode.is_success for episode in played)
+        best = max(ranked, key=lambda check: (check["validation"], -check["length"]))
+        params.pin(self._run.params, "best", best["version"])
+        return best["version"], best["validation"] / self._config.validation
 
     def _examine(self, version: int) -> None:
         self._enter("evaluation")

@@ -1,6 +1,9 @@
 """What a run is asked to do: typed, with units and defaults, from flags, a YAML file, or a run folder."""
 
+import argparse
+import math
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field, fields, is_dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
@@ -8,7 +11,7 @@ from typing import Any, TypeVar
 import yaml
 
 from robostack.core import catalog
-from robostack.core.errors import BadValue, Unavailable, UnknownName
+from robostack.core.errors import BadValue, Unavailable, UnknownName, require
 from robostack.core.operator import Style
 from robostack.core.robot import Robot
 from robostack.core.task import Task
@@ -16,6 +19,8 @@ from robostack.learn.sac import Config as LearnerConfig
 
 T = TypeVar("T")
 PLANTS = ("ros", "twin")
+SEEDS = 500  # a run's episodes have seeds from seed times a million on; `evaluate` begins at 500 million
+MOST_EXAMINED = 100_000  # episodes of validation and of evaluation: their seeds would meet others
 
 
 @dataclass(frozen=True)
@@ -39,7 +44,8 @@ class RunConfig:
         0.8  # success without help in late practice that makes a check worth its time
     )
     check_episodes: int = 20  # in a row, deterministic, nobody helps
-    perfect_checks: int = 2  # in a row, then practice ends early
+    perfect_checks: int = 3  # in a row, then the best version is validated
+    good_enough: float = 0.98  # success in validation that ends practice early
     validation: int = 50  # episodes for each of the best versions, to choose one
     evaluation: int = 100  # episodes on fresh seeds, at the end
     capacity: int = 100_000  # frames in the replay memory
@@ -50,11 +56,17 @@ class RunConfig:
     def __post_init__(self):
         if self.plant not in PLANTS:
             raise UnknownName("plant", self.plant, PLANTS)
-        for name in ("demonstrations", "steps", "check_every", "check_episodes", "evaluation"):
-            if getattr(self, name) < 1:
-                raise BadValue(f"{name} is {getattr(self, name)}, expected at least 1")
-        if self.updates_per_step <= 0:
-            raise BadValue(f"updates_per_step is {self.updates_per_step}, expected more than 0")
+        require(0 <= self.seed < SEEDS, "seed", self.seed, f"0 to {SEEDS - 1}")
+        for name in ("demonstrations", "steps", "check_every", "check_episodes", "perfect_checks"):
+            require(getattr(self, name) >= 1, name, getattr(self, name), "at least 1")
+        for name in ("validation", "evaluation"):
+            count = getattr(self, name)
+            require(1 <= count <= MOST_EXAMINED, name, count, f"1 to {MOST_EXAMINED}")
+        require(self.warmup >= 0, "warmup", self.warmup, "at least 0")
+        require(self.capacity >= 1000, "capacity", self.capacity, "at least 1000 frames")
+        updates = self.updates_per_step
+        require(updates > 0, "updates_per_step", updates, "more than 0")
+        require(0 <= self.check_from <= 1, "check_from", self.check_from, "0 to 1")
 
     def load_task(self) -> Task:
         """The task with its options. Raises UnknownName or BadValue."""
@@ -82,11 +94,9 @@ def from_dict(data: Mapping[str, Any]) -> RunConfig:
 def from_file(path: Path) -> RunConfig:
     """A YAML file with some of the fields. Raises Unavailable, BadValue or UnknownName."""
     try:
-        data = yaml.safe_load(path.read_text())
+        data = _yaml(path.read_bytes(), str(path))
     except OSError as error:
         raise Unavailable(f"cannot read {path}: {error.strerror}") from None
-    except yaml.YAMLError as error:
-        raise BadValue(f"{path} is not YAML: {' '.join(str(error).split())}") from None
     if not isinstance(data, Mapping):
         raise BadValue(f"{path} holds {type(data).__name__}, expected fields like `task: reach`")
     return from_dict(data)
@@ -98,11 +108,46 @@ def override(config: RunConfig, settings: Iterable[str]) -> RunConfig:
         name, equals, text = setting.partition("=")
         if not equals:
             raise BadValue(f'got --set {setting}, expected name=value, for example "steps=5000"')
-        nested: Any = yaml.safe_load(text)
+        nested: Any = _yaml(text, f"the value of {name}, {text!r},")
         for part in reversed(name.split(".")):
             nested = {part: nested}
         config = _filled(config, nested, "")
     return config
+
+
+def add_choices(parser: argparse.ArgumentParser) -> None:
+    """The flags that name a cell and change a run, the same for every door."""
+    parser.add_argument("--task", default=None, help="folder in tasks/")
+    parser.add_argument("--robot", default=None, help="folder in robots/")
+    parser.add_argument("--seed", type=int, default=None)
+    parser.add_argument(
+        "--config", type=Path, default=None, metavar="FILE", help="YAML with any fields of a run"
+    )
+    parser.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        help="any field, for example options.clearance=0.0005 or learner.batch=128",
+    )
+
+
+def chosen(arguments: argparse.Namespace) -> RunConfig:
+    """The run config that the flags make. Raises RobostackError."""
+    config = from_file(arguments.config) if arguments.config else RunConfig()
+    flags = {name: getattr(arguments, name) for name in ("task", "robot", "seed")}
+    config = replace(config, **{name: value for name, value in flags.items() if value is not None})
+    config = override(config, arguments.set)
+    config.load_robot()  # names are wrong now rather than minutes later
+    config.load_task()
+    return config
+
+
+def _yaml(text: str | bytes, what: str) -> Any:
+    try:
+        return yaml.safe_load(text)
+    except (yaml.YAMLError, ValueError) as error:  # ValueError: a date like 2024-13-01
+        raise BadValue(f"{what} is not YAML: {' '.join(str(error).split())}") from None
 
 
 def _filled(default: T, data: Mapping[str, Any], prefix: str) -> T:
@@ -120,18 +165,27 @@ def _value(default: Any, value: Any, name: str) -> Any:
     if is_dataclass(default) and isinstance(value, Mapping):
         return _filled(default, value, f"{name}.")
     if isinstance(default, dict) and isinstance(value, Mapping):
-        return {**default, **value}
+        numbers = {str(key): _value(0.0, entry, f"{name}.{key}") for key, entry in value.items()}
+        return {**default, **numbers}
     if isinstance(default, tuple) and isinstance(value, list | tuple):
-        return tuple(value)
-    if (
-        isinstance(default, float)
-        and isinstance(value, int | float)
-        and not isinstance(value, bool)
-    ):
-        return float(value)
-    if type(value) is type(default):
+        return tuple(_value(default[0], entry, f"{name}[{i}]") for i, entry in enumerate(value))
+    if isinstance(default, int | float) and not isinstance(default, bool):
+        number = _number(value)
+        if number is not None and isinstance(default, float):
+            return float(number)
+        if number is not None and number == int(number):
+            return int(number)
+    elif type(value) is type(default):
         return value
-    kind = (
-        "fields" if is_dataclass(default) or isinstance(default, dict) else type(default).__name__
-    )
+    is_group = is_dataclass(default) or isinstance(default, dict)
+    kind = "fields" if is_group else type(default).__name__
     raise BadValue(f"{name} is {value!r}, expected {kind}, for example {default!r}")
+
+
+def _number(value: Any) -> int | float | None:
+    """A finite number, or None. YAML 1.1 reads 1e-4 as text."""
+    if isinstance(value, str):
+        with suppress(ValueError):
+            value = float(value)
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    return value if is_number and math.isfinite(value) else None

@@ -40,9 +40,11 @@ class Training:
         for episode in episodes:
             if self.is_stopped:
                 return True
-            if episode.header.kind not in TRAINED:
+            if episode.header.kind == "evaluation":
                 self.is_over = True
                 return True
+            if episode.header.kind not in TRAINED:
+                continue
             self._learner.add([episode])
             if episode.header.kind == "demonstration":
                 self._demonstrations += 1

@@ -231,7 +231,7 @@ def test_hiccup_of_a_real_time_cell_costs_an_episode_and_not_the_run(tmp_path):
     (mirror,) = [
         pid
         for pid in children(process.pid)
-        if b"mirror" in Path(f"/proc/{pid}/cmdline").read_bytes()
+        if b"/mirror\0" in Path(f"/proc/{pid}/cmdline").read_bytes()
     ]
     os.kill(mirror, signal.SIGSTOP)
     time.sleep(0.5)
