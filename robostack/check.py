@@ -4,8 +4,7 @@ import argparse
 
 import numpy as np
 
-from robostack import config as configs
-from robostack.config import RunConfig
+from robostack.config import RunConfig, add_choices, chosen
 from robostack.core import observe
 from robostack.core.errors import BadValue
 from robostack.core.guard import Guard
@@ -17,39 +16,6 @@ from robostack.twin.plant import TwinPlant
 STARTS = 50  # setups tried
 EPISODES = 20  # played by the expert
 ENOUGH = 0.9  # rate of the expert's success below which a task is not ready to be learned
-
-
-def add_choices(parser: argparse.ArgumentParser) -> None:
-    """The flags that name a cell, the same for every door."""
-    parser.add_argument("--task", default=None, help="folder in tasks/")
-    parser.add_argument("--robot", default=None, help="folder in robots/")
-    parser.add_argument("--seed", type=int, default=None)
-    parser.add_argument(
-        "--config", default=None, metavar="FILE", help="YAML with any fields of a run"
-    )
-    parser.add_argument(
-        "--set",
-        action="append",
-        default=[],
-        metavar="NAME=VALUE",
-        help="any field, for example options.clearance=0.0005 or learner.batch=128",
-    )
-
-
-def chosen(arguments: argparse.Namespace, base: RunConfig | None = None) -> RunConfig:
-    """The run config that the flags make. Raises RobostackError."""
-    config = base or RunConfig()
-    if arguments.config:
-        config = configs.from_file(arguments.config)
-    settings = [
-        f"{name}={value}"
-        for name in ("task", "robot", "seed")
-        if (value := getattr(arguments, name)) is not None
-    ]
-    config = configs.override(config, [*settings, *arguments.set])
-    config.load_robot()  # names are wrong now rather than minutes later
-    config.load_task()
-    return config
 
 
 def main(argv: list[str] | None = None) -> int:

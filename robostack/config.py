@@ -187,5 +187,6 @@ def _number(value: Any) -> int | float | None:
     if isinstance(value, str):
         with suppress(ValueError):
             value = float(value)
-    is_number = isinstance(value, int | float) and not isinstance(value, bool)
-    return value if is_number and math.isfinite(value) else None
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    return value if math.isfinite(value) else None

@@ -8,7 +8,7 @@ from rich.progress import track
 
 from robostack import config as configs
 from robostack.core import observe
-from robostack.core.errors import RobostackError
+from robostack.core.errors import RobostackError, require
 from robostack.core.guard import Guard
 from robostack.core.loop import Loop
 from robostack.core.plant import GuardedPlant
@@ -18,7 +18,7 @@ from robostack.store.run import Run, write_json
 from robostack.study.statistics import wilson
 from robostack.twin.plant import TwinPlant
 
-FRESH = 500_000_000  # seeds from here on are used nowhere else
+FRESH = 500_000_000  # a run's own seeds are all below: config.SEEDS times act.SEEDS_A_RUN
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -34,6 +34,8 @@ def main(argv: list[str] | None = None) -> int:
         "--set", action="append", default=[], metavar="NAME=VALUE", help="as in train"
     )
     arguments = parser.parse_args(argv)
+    require(arguments.episodes >= 1, "--episodes", arguments.episodes, "at least 1")
+    require(arguments.seed >= 0, "--seed", arguments.seed, "at least 0")
     run = Run.open(arguments.run)
     config = configs.override(configs.from_dict(run.config), arguments.set)
     task, robot = config.load_task(), config.load_robot()

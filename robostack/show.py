@@ -5,9 +5,9 @@ from pathlib import Path
 
 import numpy as np
 
-from robostack.check import add_choices, chosen
-from robostack.config import RunConfig
+from robostack.config import RunConfig, add_choices, chosen
 from robostack.core import clock, observe
+from robostack.core.errors import Unavailable, require
 from robostack.core.guard import Guard
 from robostack.core.loop import Loop, StillPolicy
 from robostack.core.operator import ScriptedPerson, Style
@@ -41,13 +41,19 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--film", type=Path, default=Path("twin.mp4"), help="where the film goes")
     arguments = parser.parse_args(argv)
     config = chosen(arguments)
+    require(arguments.episodes >= 1, "--episodes", arguments.episodes, "at least 1")
     if arguments.watch:
         return _watch(config, arguments.episodes)
+    if not (folder := arguments.film.absolute().parent).is_dir():
+        raise Unavailable(f"no folder {folder} for the film; make it with `mkdir -p {folder}`")
     task = config.load_task()
     spec = observe.spec_of(task)
-    policy = ExpertPolicy(spec, task.expert(task.options))
     seeds = [config.seed + i for i in range(arguments.episodes)]
-    print(film(arguments.film, task, config.load_robot(), policy, seeds))
+
+    def expert() -> ExpertPolicy:
+        return ExpertPolicy(spec, task.expert(task.options))
+
+    print(film(arguments.film, task, config.load_robot(), expert, seeds, config.noise))
     return 0
 
 
@@ -57,7 +63,9 @@ def _watch(config: RunConfig, episodes: int) -> int:
     person = ScriptedPerson(lambda: task.expert(task.options), Style(noise=0.0))
     guarded = GuardedPlant(plant, Guard(robot.safety, task.period))
     loop = Loop(guarded, task, robot, person, on_tick=lambda *_: clock.sleep(task.period))
-    for i in range(episodes):
-        loop.run(StillPolicy(loop.spec.action_size), "demonstration", i, config.seed + i)
-    plant.close()
+    try:
+        for i in range(episodes):
+            loop.run(StillPolicy(loop.spec.action_size), "demonstration", i, config.seed + i)
+    finally:
+        plant.close()
     return 0

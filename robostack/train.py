@@ -10,8 +10,7 @@ import yaml
 
 from robostack import config as configs
 from robostack import report
-from robostack.check import add_choices, chosen
-from robostack.config import RunConfig
+from robostack.config import RunConfig, add_choices, chosen
 from robostack.core.errors import RobostackError, Unavailable
 from robostack.ros import environment, launch_file
 from robostack.ros.processes import ProcessGroup

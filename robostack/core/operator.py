@@ -6,6 +6,7 @@ from typing import Protocol
 
 import numpy as np
 
+from robostack.core.errors import require
 from robostack.core.task import Expert, Terms
 
 
@@ -52,6 +53,14 @@ class Style:
     correction: int = 10  # ticks
     budget: int = 4000  # steps the person will give in practice, over the whole run
     memory: int = 20  # practice episodes the person looks back on
+
+    def __post_init__(self):
+        for name in ("reaction", "noise", "progress", "retreat", "budget"):
+            value = getattr(self, name)
+            require(value >= 0, f"person.{name}", value, "at least 0")
+        for name in ("patience", "correction", "memory"):
+            value = getattr(self, name)
+            require(value >= 1, f"person.{name}", value, "at least 1")
 
 
 class ScriptedPerson:

@@ -16,7 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from robostack.core.errors import BadValue
+from robostack.core.errors import require
 from robostack.core.spec import Spec
 from robostack.learn.nets import Actor, Critic, sample_action
 
@@ -41,16 +41,32 @@ class Config:
     imitation: float = 0.1  # weight of the squared distance to the person's actions
 
     def __post_init__(self):
-        if self.batch < 2 or self.batch % 2:
-            raise BadValue(
-                f"batch is {self.batch}, expected an even number: half of it is the person's"
-            )
-        if not 1 <= self.target_critics <= self.critics:
-            raise BadValue(
-                f"target_critics is {self.target_critics}, expected 1 to critics = {self.critics}"
-            )
-        if not 0.0 < self.discount < 1.0:
-            raise BadValue(f"discount is {self.discount}, expected between 0 and 1")
+        def needs(is_met: bool, name: str, expected: str) -> None:
+            require(is_met, f"learner.{name}", getattr(self, name), expected)
+
+        widths_fit = all(type(width) is int and width >= 1 for width in self.widths)
+        needs(
+            len(self.widths) >= 1 and widths_fit,
+            "widths",
+            "whole numbers from 1, such as [256,256]",
+        )
+        needs(self.critics >= 1, "critics", "at least 1")
+        needs(
+            1 <= self.target_critics <= self.critics,
+            "target_critics",
+            f"1 to critics = {self.critics}",
+        )
+        is_even = self.batch >= 2 and self.batch % 2 == 0
+        needs(is_even, "batch", "an even number: half of it is the person's")
+        needs(self.critic_updates >= 1, "critic_updates", "at least 1")
+        needs(0 < self.discount < 1, "discount", "between 0 and 1")
+        needs(self.rate > 0, "rate", "more than 0")
+        for name in ("target_rate", "served_rate"):
+            needs(0 < getattr(self, name) <= 1, name, "more than 0, at most 1")
+        needs(self.temperature > 0, "temperature", "more than 0")
+        is_ordered = len(self.return_bounds) == 2 and self.return_bounds[0] < self.return_bounds[1]
+        needs(is_ordered, "return_bounds", "the lower and then the higher one")
+        needs(self.imitation >= 0, "imitation", "at least 0")
 
 
 class Batch(NamedTuple):

@@ -1,14 +1,14 @@
 """The command line: names every choice, and answers mistakes with one line and a status."""
 
+import argparse
 import os
 import subprocess
 import sys
 
 import pytest
 
-from robostack import cli, config, doctor
+from robostack import act, cli, config, doctor, evaluate, show
 from robostack.config import RunConfig
-from robostack.core.errors import BadValue, UnknownName
 
 
 def said(capsys, *words):
@@ -57,14 +57,67 @@ def test_unknown_name_is_one_line_that_lists_the_valid_ones(capsys, words, names
         ("steps", "name=value"),
         ("steps=many", "steps is 'many', expected int"),
         ("steps=0", "at least 1"),
+        ("steps=2.5", "steps is 2.5, expected int"),
+        ("steps=[1", "is not YAML"),
+        ("steps=2024-13-01", "is not YAML"),
+        ("seed=-1", "0 to 499"),
+        ("seed=500", "0 to 499"),
+        ("warmup=-1", "at least 0"),
+        ("check_every=0", "at least 1"),
+        ("check_episodes=0", "at least 1"),
+        ("check_from=1.1", "0 to 1"),
+        ("perfect_checks=0", "at least 1"),
+        ("validation=0", "validation is 0, expected 1 to 100000"),
+        ("evaluation=100001", "1 to 100000"),
+        ("capacity=999", "at least 1000 frames"),
+        ("updates_per_step=0", "more than 0"),
+        ("updates_per_step=.nan", "updates_per_step is nan, expected float"),
         ("learner.discount=1.5", "between 0 and 1"),
+        ("learner.widths=[]", "whole numbers from 1"),
+        ("learner.widths=[0]", "whole numbers from 1"),
+        ("learner.widths=[256,wide]", "learner.widths[1] is 'wide', expected int"),
+        ("learner.widths=256", "expected tuple"),
+        ("learner.critics=0", "learner.critics is 0, expected at least 1"),
+        ("learner.target_critics=3", "1 to critics = 2"),
+        ("learner.critic_updates=0", "at least 1"),
+        ("learner.batch=7", "even"),
+        ("learner.rate=0", "more than 0"),
+        ("learner.rate=fast", "learner.rate is 'fast', expected float"),
+        ("learner.target_rate=1.5", "at most 1"),
+        ("learner.served_rate=0", "more than 0"),
+        ("learner.temperature=0", "more than 0"),
+        ("learner.return_bounds=[1,0]", "the lower and then the higher"),
+        ("learner.return_bounds=[1]", "the lower and then the higher"),
+        ("learner.imitation=-0.1", "at least 0"),
+        ("person.reaction=-1", "person.reaction is -1, expected at least 0"),
+        ("person.noise=-1", "at least 0"),
+        ("person.patience=0", "at least 1"),
+        ("person.finishes=1", "expected bool"),
         ("options.clearance=0.1", "0.0002 to 0.002"),
+        ("options.clearance=tight", "options.clearance is 'tight', expected float"),
+        ("options={1: 2}", 'no option "1"'),
         ("learner=5", "expected fields"),
     ],
 )
 def test_bad_value_says_what_was_expected(capsys, setting, says):
     status, _, err = said(capsys, "check", "--set", setting)
     assert status == 2 and err.count("\n") == 1 and says in err
+
+
+@pytest.mark.parametrize(
+    ("setting", "value"),
+    [
+        ("learner.rate=1e-4", 1e-4),  # YAML 1.1 reads a number without a point as text
+        ("steps=2e4", 20_000),
+        ("learner.return_bounds=[-1e-1,1]", (-0.1, 1.0)),
+        ("options.clearance=5e-4", {"clearance": 5e-4}),
+    ],
+)
+def test_numbers_are_read_as_people_write_them(setting, value):
+    made = config.override(RunConfig(), [setting])
+    for name in setting.partition("=")[0].split(".")[:2]:
+        made = made if isinstance(made, dict) else getattr(made, name)
+    assert made == value and type(made) is type(value)
 
 
 def test_config_survives_its_own_json():
@@ -81,12 +134,84 @@ def test_config_file_and_settings_add_up(tmp_path):
     assert (made.task, made.learner.batch, made.learner.critics) == ("reach", 64, 4)
 
 
-@pytest.mark.parametrize("text", ["[1, 2]", "task: [", "taks: reach"])
-def test_bad_config_file_is_refused(tmp_path, text):
+@pytest.mark.parametrize("verb", ["check", "train", "twin"])
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        (b"task: reach\nseed: -1\n", "seed is -1"),  # shows that the file is read
+        (b"[1, 2]", "holds list"),
+        (b"", "holds NoneType"),
+        (b"task: [", "is not YAML"),
+        (b"taks: reach", 'no field "taks"'),
+        (b"1: 2", 'no field "1"'),
+        (b"task: r\xe9ach", "is not YAML"),  # Latin-1
+        (None, "cannot read"),
+    ],
+)
+def test_bad_config_file_is_one_line_that_names_what_is_wrong(
+    capsys, tmp_path, verb, content, says
+):
     path = tmp_path / "run.yaml"
-    path.write_text(text)
-    with pytest.raises((BadValue, UnknownName)):
-        config.from_file(path)
+    if content is not None:
+        path.write_bytes(content)
+    status, _, err = said(capsys, verb, "--config", str(path))
+    assert status == 2 and err.count("\n") == 1 and says in err
+
+
+def test_flags_go_before_the_config_file_and_settings_before_flags(tmp_path):
+    path = tmp_path / "run.yaml"
+    path.write_text("task: reach\nseed: 3\nsteps: 7\n")
+    parser = argparse.ArgumentParser()
+    config.add_choices(parser)
+    words = ["--config", str(path), "--seed", "4", "--set", "steps=8", "--set", "robot=ur5e"]
+    made = config.chosen(parser.parse_args(words))
+    assert (made.task, made.seed, made.steps, made.robot) == ("reach", 4, 8, "ur5e")
+
+
+def test_no_run_draws_the_seeds_that_evaluate_begins_with():
+    assert config.SEEDS * act.SEEDS_A_RUN <= evaluate.FRESH
+    most = max(act.VALIDATION, act.EVALUATION) + config.MOST_EXAMINED
+    assert most <= act.SEEDS_A_RUN and act.EVALUATION - act.VALIDATION >= config.MOST_EXAMINED
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (("evaluate", "{folder}", "--episodes", "0"), "--episodes is 0, expected at least 1"),
+        (("evaluate", "{folder}", "--seed", "-1"), "--seed is -1, expected at least 0"),
+        (("twin", "--episodes", "0"), "--episodes is 0, expected at least 1"),
+        (("twin", "--film", "{folder}/nowhere/x.mp4"), "mkdir -p {folder}/nowhere"),
+    ],
+)
+def test_impossible_flag_is_one_line(capsys, tmp_path, words, says):
+    words = [word.format(folder=tmp_path) for word in words]
+    status, _, err = said(capsys, *words)
+    assert status == 2 and err.count("\n") == 1 and says.format(folder=tmp_path) in err
+
+
+def test_twin_films_each_episode_with_an_expert_of_its_own(capsys, monkeypatch, tmp_path):
+    makers = []
+    monkeypatch.setattr(show, "film", lambda path, task, robot, make, *_: makers.append(make))
+    status, _, _ = said(capsys, "twin", "--task", "reach", "--film", str(tmp_path / "x.mp4"))
+    (make,) = makers
+    first, second = make(), make()
+    assert status == 0 and first._expert is not second._expert
+
+
+def test_ctrl_c_closes_the_window(capsys, monkeypatch):
+    closed = []
+
+    def watched(twin):
+        twin.on_close = lambda: closed.append(True)
+        return twin
+
+    def interrupt(_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(show, "watched", watched)
+    monkeypatch.setattr(show.clock, "sleep", interrupt)
+    status, _, _ = said(capsys, "twin", "--task", "reach", "--watch")
+    assert status == 130 and closed == [True]
 
 
 def test_integers_are_taken_where_numbers_are_expected():
