@@ -11,6 +11,7 @@ import jax
 
 from benchmarks import cell, common, made_up
 from benchmarks.rows import Row, row
+from robostack.act import Progress
 from robostack.core import catalog, observe
 from robostack.core.loop import Loop
 from robostack.core.types import Step
@@ -49,7 +50,13 @@ def measure(given: argparse.Namespace) -> list[Row]:
         try:
             spec = observe.spec_of(task)
             recorder = EpisodeWriter(Path(folder) / "episodes", spec)
-            loop = Loop(plant, task, robot, recorder=recorder)
+            progress = Progress(Path(folder) / "actor.json")
+
+            def on_tick(_, step: Step | None) -> None:  # what the actor does besides
+                progress.lateness.append(step.lateness if step else 0.0)
+                progress.write()
+
+            loop = Loop(plant, task, robot, recorder=recorder, on_tick=on_tick)
             before = read_json(numbers)
             episodes = run(loop, policy(Path(folder) / "params", spec), given.seconds)
             after = read_json(numbers)
