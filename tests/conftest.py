@@ -15,46 +15,17 @@ for name, value in {
 }.items():
     os.environ.setdefault(name, value)
 
-import fcntl
-import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
 from importlib.util import find_spec
-from itertools import count
-from pathlib import Path
 
 import hypothesis
 import pytest
 
-DOMAINS = range(1, 102)  # From 102 on, Fast DDS' ports reach into Linux' ephemeral range.
-LOCKS = Path(tempfile.gettempdir())
-_next_domain = count(os.getpid())
+from robostack.ros.environment import claimed_domain
 
 # Compiling inside an example takes longer than hypothesis' 0.2 s, and machines differ.
 hypothesis.settings.register_profile("robostack", deadline=None)
 hypothesis.settings.load_profile("robostack")
-
-
-@contextmanager
-def claimed_domain() -> Iterator[int]:
-    """A ROS domain that no other test on this machine holds, of this run or another.
-
-    Domains go round, so a node that a test left behind is not met by the next one. A lock file is
-    held, not merely written: it frees itself when its process dies.
-    """
-    for number in (DOMAINS[next(_next_domain) % len(DOMAINS)] for _ in DOMAINS):
-        try:
-            held = (LOCKS / f"robostack-ros-domain-{number}").open("w")
-        except PermissionError:  # Another user's.
-            continue
-        with held:
-            try:
-                fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                continue
-            yield number
-            return
-    raise RuntimeError(f"all ROS domains, 1 to {DOMAINS[-1]}, are held by other tests")
 
 
 @pytest.fixture
@@ -62,7 +33,7 @@ def ros_domain(monkeypatch) -> Iterator[int]:
     """This test's own ROS_DOMAIN_ID, set in the environment for it and for what it starts.
 
     Tests marked `ros` or `launch` have it unasked. A fixture of wider scope starts its nodes before
-    this one runs: it uses claimed_domain() itself.
+    this one runs: it uses environment.claimed_domain() itself.
     """
     with claimed_domain() as number:
         monkeypatch.setenv("ROS_DOMAIN_ID", str(number))

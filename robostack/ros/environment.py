@@ -6,14 +6,24 @@ import random
 import socket
 import sys
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import TextIO
 
 from robostack.core.errors import BadValue, Unavailable
 
 LAST_DOMAIN = 101  # from 102 on, Fast DDS' ports reach into Linux' ephemeral range
 PORT_BASE, PORTS_PER_DOMAIN = 7400, 250  # DDS-RTPS 9.6.1.1
+MIRROR_LAUNCH = "launch/mirror.launch.xml"
 CHECKOUT = Path(__file__).resolve().parents[2]
-_held = []  # lock files of the domains that this process claimed
+# For processes beside a learner: on small arrays a thread pool costs more than it gives.
+ONE_THREAD = {
+    "XLA_FLAGS": "--xla_cpu_multi_thread_eigen=false",
+    "OMP_NUM_THREADS": "1",
+    "OPENBLAS_NUM_THREADS": "1",
+}
+_held: list[TextIO] = []  # lock files of the domains that are ours until this process ends
 
 
 def prepare() -> None:
@@ -59,32 +69,47 @@ def executable(name: str) -> Path | None:
     return next((place / name for place in places if (place / name).is_file()), None)
 
 
+def mirror_launch_file() -> Path:
+    """Starts the mirror of a cell and its guard. Raises Unavailable where it is not installed."""
+    if path := share(MIRROR_LAUNCH):
+        return path
+    raise Unavailable(
+        f"{MIRROR_LAUNCH} is not installed; `pip install robostack` puts it into share/robostack"
+    )
+
+
+@contextmanager
+def claimed_domain() -> Iterator[int]:
+    """A ROS domain that no other cell on this machine uses, ours within the block."""
+    number, lock = _claim()
+    with lock:
+        yield number
+
+
 def free_domain() -> int:
     """A ROS domain that no other cell on this machine uses; it stays ours until this process ends."""
+    number, lock = _claim()
+    _held.append(lock)
+    return number
+
+
+def _claim() -> tuple[int, TextIO]:
+    """A free domain and its lock file. A lock is held, not written: it frees itself when its process dies."""
     numbers = list(range(1, LAST_DOMAIN + 1))
-    random.SystemRandom().shuffle(numbers)
+    random.SystemRandom().shuffle(numbers)  # a node that was left behind is met by chance only
     for number in numbers:
-        if (lock := _claim(number)) is None:
+        try:
+            lock = (Path(tempfile.gettempdir()) / f"robostack-ros-domain-{number}").open("w")
+        except PermissionError:  # another user's
             continue
-        if _is_quiet(number):
-            _held.append(lock)
-            return number
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if _is_quiet(number):
+                return number, lock
+        except BlockingIOError:
+            pass
         lock.close()
     raise Unavailable("all ROS domains from 1 to 101 are in use on this machine; stop a cell first")
-
-
-def _claim(number: int):
-    """The domain's lock file, locked, or None. It frees itself when its process dies."""
-    try:
-        lock = (Path(tempfile.gettempdir()) / f"robostack-ros-domain-{number}").open("w")
-    except PermissionError:  # another user's
-        return None
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        lock.close()
-        return None
-    return lock
 
 
 def _is_quiet(number: int) -> bool:

@@ -29,8 +29,7 @@ def test_every_launch_file_of_ours_loads_and_finds_its_executables(path):
 
 
 def test_mirror_hands_its_arguments_to_both_nodes():
-    path = environment.share("launch/mirror.launch.xml")
-    assert path
+    path = environment.mirror_launch_file()
     given = {"task": "reach", "lockstep": "true", "namespace": "left", "seed": "7"}
     guard, mirror = launch_file.load(path, given)
     assert (guard.name, guard.executable, guard.namespace) == ("guard", "guard", "/left")

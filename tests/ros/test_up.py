@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from robostack.core import clock
-from robostack.core.errors import BadValue
+from robostack.core.errors import BadValue, Unavailable
 from robostack.ros import environment
 
 ROOT = Path(__file__).parents[2]
@@ -34,7 +34,7 @@ class Up:
 
     def __init__(self, *words: str):
         environ = os.environ | {"PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1"}
-        self.domain = environ["ROS_DOMAIN_ID"] = str(environment.free_domain())
+        self.domain = environ["ROS_DOMAIN_ID"]
         self.process = subprocess.Popen(
             [sys.executable, "-m", "robostack.up", *words],
             env=environ,
@@ -138,11 +138,31 @@ def test_domain_outside_its_range_is_one_line(value, monkeypatch):
         environment.domain()
 
 
-def test_free_domains_differ_and_are_not_met_by_another_process():
-    numbers = {environment.free_domain() for _ in range(3)}
-    code = "from robostack.ros.environment import free_domain; print([free_domain() for _ in range(40)])"
-    others = eval(run("-c", code).stdout)
-    assert len(numbers) == 3 and len(set(others)) == 40 and not numbers & set(others)
+CLAIM = (
+    "from robostack.ros.environment import free_domain; print([free_domain() for _ in range(40)])"
+)
+
+
+def test_domains_differ_and_are_not_met_by_another_process():
+    with environment.claimed_domain() as one, environment.claimed_domain() as two:
+        others = eval(run("-c", CLAIM).stdout)
+        assert len({one, two, environment.free_domain(), *others}) == 43
+
+
+def test_a_claimed_domain_is_free_again(monkeypatch):
+    with environment.claimed_domain() as number:
+        monkeypatch.setattr(environment, "_is_quiet", lambda other: other == number)
+        with pytest.raises(Unavailable, match="all ROS domains from 1 to 101 are in use"):
+            environment.free_domain()
+    with environment.claimed_domain() as again:
+        assert again == number
+
+
+def test_the_launch_file_of_a_cell_is_found_or_missed_by_name(monkeypatch):
+    assert environment.mirror_launch_file().name == "mirror.launch.xml"
+    monkeypatch.setattr(environment, "share", lambda path: None)
+    with pytest.raises(Unavailable, match="mirror.launch.xml is not installed; `pip install"):
+        environment.mirror_launch_file()
 
 
 def test_defaults_do_not_override_what_the_user_set(monkeypatch):

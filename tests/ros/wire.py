@@ -22,9 +22,8 @@ START_S = 15.0  # s that a node may take to start on a busy machine
 class Cell:
     """The nodes of a cell in a ROS domain of its own, with their output."""
 
-    def __init__(self, group: ProcessGroup, lines: list[str]):
-        self.group, self.lines = group, lines
-        self.domain = str(environment.free_domain())
+    def __init__(self, group: ProcessGroup, lines: list[str], domain: int):
+        self.group, self.lines, self.domain = group, lines, str(domain)
 
     def start(self, node: str, *parameters: str) -> None:
         module = {"mirror": "robostack.mirror", "guard": "robostack.guard_node"}[node]
@@ -62,8 +61,8 @@ def wait_until(is_true, timeout: float = 3.0) -> bool:
 def running_cell(*parameters: str, nodes=("guard", "mirror")) -> Iterator[Cell]:
     """A cell of the mock, or of what `parameters` say; its nodes are ready."""
     lines: list[str] = []
-    with ProcessGroup(lines.append) as group:
-        cell = Cell(group, lines)
+    with environment.claimed_domain() as domain, ProcessGroup(lines.append) as group:
+        cell = Cell(group, lines, domain)
         for node in nodes:
             cell.start(node, "plant:=mock", *parameters)
         cell.wait_ready(*nodes)
