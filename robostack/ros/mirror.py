@@ -202,11 +202,12 @@ class MirrorNode:
         return int(self.session.node.get_parameter("seed").value or 0)
 
     def _reset(self, seed: int) -> dict[str, Any]:
+        """What was drawn and, beside it, what the controller follows now: only the cell knows that exactly."""
         drawn = self._cell.reset(seed)
         self._target = self._opening = None
         self._reset_at, self._started, self._done = runtime.system_now(), clock.now(), 0
         self._publish()
-        return drawn
+        return {**drawn, "reference": self._cell.read()["reference"].value.tolist()}
 
     def _answer_reset(self, request: Trigger.Request, response: Trigger.Response):
         if self._is_lockstep and not self._target_in.get_publisher_count():
@@ -215,10 +216,8 @@ class MirrorNode:
             )
             return response
         try:
-            drawn = self.session.call(lambda: self._reset(self._seed))
-            # Beside what was drawn, what the controller follows now: only the cell knows it exactly.
-            reference = self._cell.read()["reference"].value.tolist()
-            response.message = json.dumps({**drawn, "reference": reference})
+            # All of it in the loop's thread: the cell may render, and OpenGL belongs to one thread.
+            response.message = json.dumps(self.session.call(lambda: self._reset(self._seed)))
             response.success = True
         except RobostackError as error:
             response.message = str(error)
