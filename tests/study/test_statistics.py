@@ -1,0 +1,55 @@
+"""Intervals that hold what they promise."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from robostack.core.errors import BadValue
+from robostack.study.statistics import rolling_mean, wilson
+
+
+@given(st.integers(1, 500).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n))))
+def test_interval_holds_the_rate_and_stays_within_0_and_1(counts):
+    wins, trials = counts
+    low, high = wilson(wins, trials)
+    assert 0.0 <= low <= wins / trials <= high <= 1.0
+
+
+@pytest.mark.parametrize(
+    ("wins", "trials", "low", "high"),
+    [
+        (0, 10, 0.0, 0.2775),
+        (10, 10, 0.7225, 1.0),
+        (50, 100, 0.4038, 0.5962),
+        (98, 100, 0.9300, 0.9945),
+    ],
+)  # Newcombe 1998 and R's prop.test(correct=FALSE)
+def test_interval_agrees_with_published_numbers(wins, trials, low, high):
+    assert wilson(wins, trials) == pytest.approx((low, high), abs=2e-4)
+
+
+def test_interval_covers_the_truth_about_as_often_as_it_says():
+    rng, rate, trials = np.random.default_rng(0), 0.95, 100
+    inside = [
+        low <= rate <= high
+        for low, high in (wilson(int(w), trials) for w in rng.binomial(trials, rate, 2000))
+    ]
+    assert 0.93 < np.mean(inside) < 0.985
+
+
+def test_nothing_is_known_without_trials():
+    assert wilson(0, 0) == (0.0, 1.0)
+
+
+@pytest.mark.parametrize(("wins", "trials"), [(-1, 10), (11, 10)])
+def test_counts_that_cannot_be_are_refused(wins, trials):
+    with pytest.raises(BadValue, match="0 <= successes <= trials"):
+        wilson(wins, trials)
+
+
+@given(st.lists(st.floats(-10, 10), min_size=1, max_size=50), st.integers(1, 20))
+def test_rolling_mean_is_the_mean_of_the_last_few(values, window):
+    found = rolling_mean(np.array(values), window)
+    wanted = [np.mean(values[max(0, i + 1 - window) : i + 1]) for i in range(len(values))]
+    assert found == pytest.approx(wanted, abs=1e-9)
