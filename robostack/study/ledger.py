@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from robostack.core.types import Episode, Who
-from robostack.store.episode import episode_paths, recover
+from robostack.store.episode import EpisodeFollower
 
 
 @dataclass(frozen=True)
@@ -42,6 +42,5 @@ def line_of(episode: Episode) -> Line:
 
 
 def lines(folder: Path) -> list[Line]:
-    """Every complete episode of a folder, by index. Raises RobostackError for a damaged one."""
-    found = (recover(path) for path in episode_paths(folder))
-    return [line_of(recording.episode) for recording in found if recording.is_complete]
+    """Every complete episode of a folder, by index; cut ones are passed over. Raises RobostackError for a damaged one."""
+    return [line_of(episode) for episode in EpisodeFollower(folder).poll()]

@@ -4,8 +4,10 @@ from dataclasses import replace
 
 import numpy as np
 
+from robostack.core.spec import Spec, Term
 from robostack.core.types import Episode, EpisodeHeader, Step, Who
-from robostack.study.ledger import line_of
+from robostack.store.episode import EpisodeWriter
+from robostack.study.ledger import line_of, lines
 
 STEP = Step(
     observation=np.zeros(2, np.float32),
@@ -38,3 +40,16 @@ def test_line_counts_the_persons_steps_and_the_guards():
 def test_episode_without_steps_is_no_success():
     line = line_of(Episode(HEADER, np.zeros((1, 2), np.float32), ()))
     assert line.steps == 0 and not line.is_success and line.parameters == -1
+
+
+def test_cut_episodes_are_passed_over(tmp_path):
+    spec = Spec((Term("x", 2, "m", "base", (1.0, 1.0)),), (Term("u", 1, "m", "tool", (1.0,)),), 0.1)
+    writer = EpisodeWriter(tmp_path, spec)
+    for index, is_ended in enumerate([True, False, True]):
+        writer.begin(replace(HEADER, index=index, spec=spec.digest), np.zeros(2, np.float32))
+        if index:
+            writer.append(STEP, np.zeros(2, np.float32))
+        if is_ended:
+            writer.end()
+    writer.begin(replace(HEADER, index=3, spec=spec.digest), np.zeros(2, np.float32))  # cut at once
+    assert [line.index for line in lines(tmp_path)] == [0, 2]
