@@ -22,19 +22,26 @@ def _build(session, settings):
         settings.robot,
         settings.lockstep,
         settings.rate,
-        settings.cameras,
     )
 
 
 def _cell(settings) -> Cell:
     """MuJoCo's cell, or the mock without physics, for tests of the wire alone."""
     if settings.plant == "mock":
+        if settings.cameras:
+            raise UnknownName("camera", settings.cameras[0], [], "parameter cameras, plant mock")
         return MockPlant(settings.task)
     if settings.plant != "twin":
         raise UnknownName("plant", settings.plant, ["twin", "mock"], "parameter plant")
     from robostack.twin.plant import TwinPlant
 
-    twin = TwinPlant(settings.task, settings.robot, cameras=settings.cameras, noise=settings.noise)
+    twin = TwinPlant(
+        settings.task,
+        settings.robot,
+        cameras=settings.cameras,
+        noise=settings.noise,
+        images=False,  # the node asks for pictures when they are due
+    )
     if not settings.watch:
         return twin
     from robostack.watch import watched

@@ -5,8 +5,7 @@ from robostack.ros import runtime
 
 # isort: split
 import json
-from collections.abc import Mapping
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from geometry_msgs.msg import PoseStamped, TwistStamped, WrenchStamped
@@ -32,12 +31,27 @@ SEED = ParameterDescriptor(
 )
 
 
+@runtime_checkable
+class Eyes(Protocol):
+    """What a cell with cameras can do beside a Cell."""
+
+    @property
+    def cameras(self) -> tuple[str, ...]: ...
+
+    def picture(self, name: str) -> np.ndarray:
+        """uint8 (H, W, 3), as the camera sees the cell now."""
+        ...
+
+    def intrinsics(self, name: str) -> np.ndarray:
+        """K (3, 3), px."""
+        ...
+
+
 class MirrorNode:
     """Owns a cell and serves it. Everything happens in the loop's thread, rendering too.
 
     In lockstep each target moves time on by one control period. In real time the cell runs at `rate` (Hz) on the
-    system's clock and follows the newest target. `cameras` are the samples that are images, `K` their matrices
-    (3, 3), pixels.
+    system's clock and follows the newest target. A cell with Eyes gives one picture of each camera a control period.
     """
 
     def __init__(
@@ -48,16 +62,16 @@ class MirrorNode:
         robot: Robot,
         lockstep: bool,
         rate: float = 100.0,
-        cameras: tuple[str, ...] = (),
-        K: Mapping[str, np.ndarray] | None = None,
     ):
         self.session, self._cell, self._task, self._robot = session, cell, task, robot
         self._is_lockstep, self._rate = lockstep, rate
-        self._cameras, self._K = cameras, K or {}
+        self._eyes = cell if isinstance(cell, Eyes) else None
+        self._cameras = self._eyes.cameras if self._eyes else ()
         self._target: PoseStamped | None = None  # newest that the cell has not got yet
         self._opening: float | None = None  # newest; in lockstep None until it came
         self._reset_at = 0.0  # s, system clock
         self._started, self._done = 0.0, 0  # s, steady clock, of the reset; ticks since
+        self._shown = 0  # control periods since the reset at the newest pictures
         self._joints = [joint.name for joint in robot.joints]
         self._out: dict[str, Any] = {}
         self._connect()
@@ -151,7 +165,10 @@ class MirrorNode:
         while self._done < due:
             self._cell.advance(1.0 / self._rate)
             self._done += 1
-        self._publish(has_images=due % max(1, round(self._task.period * self._rate)) == 0)
+        # By periods gone by, not by this tick's number: a skipped tick must not cost a picture.
+        periods = int(due / (self._rate * self._task.period) + EARLY)
+        self._publish(has_images=periods != self._shown)
+        self._shown = periods
 
     # Messages out.
 
@@ -181,16 +198,20 @@ class MirrorNode:
             out[topics.JOINT_STATES].publish(
                 messages.to_joints(self._joints, joints.value, at(joints), speed)
             )
-        for camera in self._cameras if has_images else ():
-            self._publish_image(camera, samples[camera].value, at(samples[camera]))
+        if self._eyes and has_images:
+            self._publish_pictures(self._eyes, zero + self._cell.now)
         out[topics.CLOCK].publish(messages.to_clock(zero + self._cell.now))
 
-    def _publish_image(self, camera: str, pixels: np.ndarray, stamp: float) -> None:
-        frame = topics.camera_frame(camera)
-        self._out[topics.image(camera)].publish(messages.to_image(pixels, stamp, frame))
-        if self._is_wanted(topics.camera_info(camera)):
-            info = messages.to_camera_info(pixels, stamp, frame, self._K.get(camera))
-            self._out[topics.camera_info(camera)].publish(info)
+    def _publish_pictures(self, eyes: Eyes, stamp: float) -> None:
+        """Of the cameras that somebody looks through: rendering is most of a tick's work."""
+        for camera in self._cameras:
+            image, info = topics.image(camera), topics.camera_info(camera)
+            if not self._is_wanted(image) and not self._is_wanted(info):
+                continue
+            pixels, frame = eyes.picture(camera), topics.camera_frame(camera)
+            self._out[image].publish(messages.to_image(pixels, stamp, frame))
+            K = eyes.intrinsics(camera)
+            self._out[info].publish(messages.to_camera_info(pixels, stamp, frame, K))
 
     def _is_wanted(self, topic: str) -> bool:
         return self._out[topic].get_subscription_count() > 0
@@ -206,6 +227,7 @@ class MirrorNode:
         drawn = self._cell.reset(seed)
         self._target = self._opening = None
         self._reset_at, self._started, self._done = runtime.system_now(), clock.now(), 0
+        self._shown = 0
         self._publish()
         return {**drawn, "reference": self._cell.read()["reference"].value.tolist()}
 

@@ -3,11 +3,15 @@
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from types import SimpleNamespace
 
+import numpy as np
 import pytest
 
 pytestmark = pytest.mark.ros
 pytest.importorskip("rclpy")
+
+from sensor_msgs.msg import CameraInfo, Image
 
 from robostack.core import catalog
 from robostack.core.plant import MockPlant
@@ -20,16 +24,28 @@ ROBOT, TASK = catalog.robot("fr3"), catalog.task("reach")
 
 
 class NotingCell(MockPlant):
-    """Notes the threads that touch it."""
+    """Notes the threads that touch it and the pictures that are asked for."""
+
+    cameras = ("front",)
 
     def __init__(self):
         super().__init__(TASK)
         self.threads: set[int] = set()
+        self.pictures: list[float] = []  # s, the cell's time of each
 
     def __getattribute__(self, name: str):
-        if name in ("reset", "read", "follow", "advance"):
+        if name in ("reset", "read", "follow", "advance", "picture"):
             self.threads.add(threading.get_ident())
         return super().__getattribute__(name)
+
+    def picture(self, name: str) -> np.ndarray:
+        assert name in self.cameras
+        self.pictures.append(self.now)
+        return np.zeros((48, 64, 3), np.uint8)
+
+    def intrinsics(self, name: str) -> np.ndarray:
+        assert name in self.cameras
+        return np.array([[60.0, 0.0, 32.0], [0.0, 60.0, 24.0], [0.0, 0.0, 1.0]])
 
 
 @contextmanager
@@ -64,8 +80,47 @@ def wire() -> Iterator[Wire]:
 def test_only_one_thread_touches_the_cell(wire):
     """It may render, and OpenGL's pictures belong to one thread."""
     cell = NotingCell()
+    wire.hear(Image, topics.image("front"))
     with serving(cell):
         wire.start()
         for _ in range(3):
             assert wire.trigger(topics.RESET).success
+        assert wait_until(lambda: len(cell.pictures) > 3)
     assert len(cell.threads) == 1
+
+
+@pytest.fixture
+def session() -> Iterator[Session]:
+    session = Session(topics.MIRROR)
+    yield session
+    session.close()
+
+
+@pytest.mark.parametrize("every", [1, 2, 7])
+def test_one_picture_a_control_period_also_when_ticks_are_skipped(
+    every, session, wire, monkeypatch
+):
+    """Ticks come at 100 Hz, or only every so many-th: 1, 3, 5, … and 1, 8, 15, …"""
+    images = wire.hear(Image, topics.image("front"))
+    infos = wire.hear(CameraInfo, topics.camera_info("front"))
+    wire.start()
+    cell, times = NotingCell(), SimpleNamespace(now=lambda: 0.0)
+    monkeypatch.setattr("robostack.ros.mirror.clock", times)
+    node = MirrorNode(session, cell, TASK, ROBOT, lockstep=False)
+    assert wait_until(lambda: node._is_wanted(topics.image("front")))
+    assert wait_until(lambda: node._is_wanted(topics.camera_info("front")))
+    cell.pictures.clear()
+    for tick in range(1, 101, every):
+        times.now = lambda now=(tick + 0.5) / 100: now
+        node._tick()
+    begun = np.floor(np.array(cell.pictures) / TASK.period + 1e-6)
+    assert begun.tolist() == list(range(1, 11 if every == 1 else 10))
+    assert wait_until(lambda: images and infos)
+    assert infos[-1].header == images[-1].header
+    assert infos[-1].k.reshape(3, 3).tolist() == cell.intrinsics("front").tolist()
+
+
+def test_nobody_looks_so_nothing_is_drawn(session):
+    cell = NotingCell()
+    MirrorNode(session, cell, TASK, ROBOT, lockstep=False)._publish()
+    assert not cell.pictures
