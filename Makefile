@@ -8,7 +8,7 @@ SHELL := bash
 .DEFAULT_GOAL := help
 
 PYTHON ?= python3.11 python3.12 python3.13 python3# The first of these that fits is used.
-ARGS ?=# Passed on: make test ARGS="-k guard", make demo ARGS="--fast"
+ARGS ?=# Passed on: make test ARGS="-k guard", make demo ARGS="--seed 1"
 export MUJOCO_GL ?= egl
 
 ROS := $(if $(ROS_DISTRO),$(shell for p in $(PYTHON); do $$p -c 'import rclpy' 2>/dev/null && echo $(ROS_DISTRO) && break; done))

@@ -14,6 +14,7 @@ VERBS = {  # verb -> (module with main(argv) -> exit status, what it does)
         "show",
         "look at a task's mirror: the scripted expert at work, as film or in a viewer",
     ),
+    "report": ("retell", "make a run's curve, film and page again"),
     "evaluate": ("evaluate", "examine a run's best policy on fresh seeds"),
     "list": ("listing", "robots and tasks, with their options and terms"),
     "check": ("check", "is this robot with this task sound? scene, reach, periods, expert"),
@@ -47,13 +48,12 @@ def main(argv: list[str] | None = None) -> int:
     except RobostackError as error:
         print(f"robostack {verb}: {error}", file=sys.stderr)
         return 2
-    except ModuleNotFoundError as error:
+    except ImportError as error:  # a missing package, or a library of the system that it needs
         if (error.name or "").split(".")[0] == "robostack":
             raise
-        print(
-            f"robostack {verb}: no Python package {error.name}; `robostack doctor` tells how to get it",
-            file=sys.stderr,
-        )
+        is_absent = isinstance(error, ModuleNotFoundError)
+        what = f"no Python package {error.name}" if is_absent else str(error)
+        print(f"robostack {verb}: {what}; `robostack doctor` tells how to get it", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         return 130

@@ -42,5 +42,8 @@ def line_of(episode: Episode) -> Line:
 
 
 def lines(folder: Path) -> list[Line]:
-    """Every complete episode of a folder, by index; cut ones are passed over. Raises RobostackError for a damaged one."""
+    """Every complete episode of a folder, by index; cut ones are passed over.
+
+    Raises RobostackError for a damaged one.
+    """
     return [line_of(episode) for episode in EpisodeFollower(folder).poll()]

@@ -309,3 +309,16 @@ def test_missing_rclpy_is_one_line_with_the_command(tmp_path):
     assert done.returncode == 2
     assert "pip install" in done.stderr and done.stderr.strip().count("\n") == 0
     assert not (tmp_path / "runs").exists()
+
+
+def test_opencv_without_its_libraries_stops_a_run_before_it_starts(tmp_path):
+    said = "libGL.so.1: cannot open shared object file"
+    (tmp_path / "cv2.py").write_text(f"raise ImportError({said!r})\n")
+    path = f"{tmp_path}{os.pathsep}{os.environ.get('PYTHONPATH', '')}"
+    command = [sys.executable, "-m", "robostack", "train", "--runs", str(tmp_path / "runs")]
+    done = subprocess.run(
+        command, capture_output=True, text=True, timeout=60, env={**os.environ, "PYTHONPATH": path}
+    )
+    assert done.returncode == 2 and done.stderr.count("\n") == 1
+    assert said in done.stderr and "robostack doctor" in done.stderr
+    assert not (tmp_path / "runs").exists()
