@@ -75,6 +75,7 @@ class MirrorNode:
         self._joints = [joint.name for joint in robot.joints]
         self._out: dict[str, Any] = {}
         self._connect()
+        self._require_rate()
         self._reset(self._seed)
 
     def _connect(self) -> None:
@@ -115,6 +116,16 @@ class MirrorNode:
         self.session.close()
         self._cell.close()
 
+    def _require_rate(self) -> None:
+        """Raises BadValue when the cell cannot move by one tick. It is moved by one: a reset follows."""
+        if self._is_lockstep:
+            return
+        self._cell.reset(self._seed)
+        try:
+            self._cell.advance(1.0 / self._rate)
+        except BadValue as error:
+            raise BadValue(f"parameter rate is {self._rate} Hz: {error}") from error
+
     # Messages in.
 
     def _take_target(self, message: PoseStamped) -> None:
@@ -126,7 +137,11 @@ class MirrorNode:
         self._step_if_complete()
 
     def _take_gripper(self, message: Float64MultiArray) -> None:
-        self._opening = messages.from_opening(message)
+        try:
+            self._opening = messages.from_opening(message)
+        except BadValue as error:
+            self._opening = np.nan  # refused with the target it belongs to
+            self._complain(error)
         self._step_if_complete()
 
     def _step_if_complete(self) -> None:
@@ -149,10 +164,13 @@ class MirrorNode:
             if not np.isfinite(place).all() or not 0.0 <= opening <= 1.0:
                 raise BadValue(f"target_pose {place} with gripper {opening} is not a command")
         except BadValue as error:
-            self.session.node.get_logger().error(f"refused: {error}", throttle_duration_sec=1.0)
+            self._complain(error)
             return False
         self._cell.follow(Command(messages.stamp_of(message), place, opening))
         return True
+
+    def _complain(self, error: BadValue) -> None:
+        self.session.node.get_logger().error(f"refused: {error}", throttle_duration_sec=1.0)
 
     # Time.
 

@@ -11,11 +11,13 @@ import pytest
 pytestmark = pytest.mark.ros
 pytest.importorskip("rclpy")
 
-from sensor_msgs.msg import CameraInfo, Image
+from geometry_msgs.msg import PoseStamped
+from sensor_msgs.msg import CameraInfo, Image, JointState
+from std_msgs.msg import Float64MultiArray
 
-from robostack.core import catalog
+from robostack.core import catalog, clock
 from robostack.core.plant import MockPlant
-from robostack.ros import topics
+from robostack.ros import messages, runtime, topics
 from robostack.ros.mirror import MirrorNode
 from robostack.ros.runtime import Session
 from tests.ros.wire import Wire, wait_until
@@ -124,3 +126,24 @@ def test_nobody_looks_so_nothing_is_drawn(session):
     cell = NotingCell()
     MirrorNode(session, cell, TASK, ROBOT, lockstep=False)._publish()
     assert not cell.pictures
+
+
+@pytest.mark.parametrize("lockstep", [True, False])
+def test_nonsense_for_the_gripper_is_refused_and_the_mirror_goes_on(lockstep, wire):
+    opening = wire.speak(Float64MultiArray, topics.GRIPPER_COMMAND, topics.commands(lockstep))
+    target = wire.speak(PoseStamped, topics.TARGET_POSE, topics.commands(lockstep))
+    states = wire.hear(JointState, topics.GRIPPER_STATES)
+    cell = NotingCell()
+    with serving(cell, lockstep):
+        wire.start()
+        assert wait_until(lambda: wire.trigger(topics.RESET).success)
+        assert wait_until(opening.get_subscription_count)
+        place = cell.read()["tool_pose"].value
+        for numbers in ([], [0.1, 0.2], [np.nan], [np.inf], [1.5], [0.25]):
+            opening.publish(Float64MultiArray(data=numbers))
+            target.publish(messages.to_pose(place, runtime.system_now() * (not lockstep), "base"))
+            clock.sleep(0.03)
+        assert wait_until(lambda: states and states[-1].position[0] == 0.25)
+    assert {state.position[0] for state in states} <= {0.0, 0.25}
+    if lockstep:
+        assert cell.now == pytest.approx(TASK.period), "time moves on for good commands only"

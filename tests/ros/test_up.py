@@ -123,6 +123,21 @@ def test_node_tells_a_mistake_in_one_line(words, complaint):
     assert len(ours) == 1 and ours[0].startswith(complaint), result.stderr
 
 
+@pytest.mark.ros
+@pytest.mark.parametrize(
+    ("rate", "complaint"),
+    [
+        ("300.0", "parameter rate is 300.0 Hz: time to advance 0.0033"),
+        ("500.0", "parameter rate is 500.0 Hz: advance by 1 physics steps, but sensors are 4"),
+    ],
+)
+def test_rate_that_the_cell_cannot_keep_is_told_before_it_is_ready(rate, complaint):
+    words = ("-p", "task:=reach", "-p", f"rate:={rate}")
+    result = run("-m", "robostack.mirror", "--ros-args", *words)
+    assert result.returncode == 2 and not result.stdout
+    assert result.stderr.startswith(f"mirror: {complaint}") and result.stderr.count("\n") == 1
+
+
 @pytest.mark.parametrize("door", ["robostack.mirror", "robostack.guard_node"])
 def test_without_ros_the_door_says_how_to_get_it(door):
     result = run("-c", NO_ROS.format(door=door))
