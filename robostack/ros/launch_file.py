@@ -46,8 +46,14 @@ class NodeStart:
         return [*find_executable(self.package, self.executable), *self.arguments, *ros]
 
 
-def load(path: Path, given: Mapping[str, str], namespace: str = "") -> list[NodeStart]:
+def load(path: Path, given: Mapping[str, str]) -> list[NodeStart]:
     """The nodes that `path` starts with these arguments. Raises BadValue or UnknownName with file and line."""
+    return _load(path, given)
+
+
+def _load(
+    path: Path, given: Mapping[str, str], namespace: str = "", outer: tuple[Path, ...] = ()
+) -> list[NodeStart]:
     root = parse(path)
     known = [
         element.attributes.get("name", "") for element in root.children if element.tag == "arg"
@@ -55,7 +61,7 @@ def load(path: Path, given: Mapping[str, str], namespace: str = "") -> list[Node
     for name in given:
         if name not in known:
             raise UnknownName("argument", name, known, str(path))
-    return _run(root, Scope(path, dict(given), namespace))
+    return _run(root, Scope(path, dict(given), namespace, outer))
 
 
 def arguments(path: Path) -> list[Argument]:
@@ -92,12 +98,20 @@ def _run(parent: Element, scope: Scope) -> list[NodeStart]:
             case "group":
                 nodes += _run(element, scope)
             case "include":
-                readers = [Reader(child, scope) for child in element.children]
-                passed = {child("name"): child("value") for child in readers}
-                nodes += load(Path(read("file")), passed, scope.namespace)
+                nodes += _include(element, Path(read("file")), scope)
             case "node":
                 nodes.append(_node(element, read, scope))
     return nodes
+
+
+def _include(element: Element, file: Path, scope: Scope) -> list[NodeStart]:
+    chain = (*scope.outer, scope.file)
+    if file.resolve() in [path.resolve() for path in chain]:
+        names = " > ".join(path.name for path in (*chain, file))
+        raise BadValue(f"{element.place}: a launch file includes itself: {names}")
+    readers = [Reader(child, scope) for child in element.children]
+    passed = {child("name"): child("value") for child in readers}
+    return _load(file, passed, scope.namespace, chain)
 
 
 def _argument(element: Element, read: Reader, scope: Scope) -> str:

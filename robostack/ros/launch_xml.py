@@ -45,6 +45,7 @@ class Scope:
     file: Path
     variables: dict[str, str]
     namespace: str = ""
+    outer: tuple[Path, ...] = ()  # the files that include this one, outermost first
 
 
 class Reader:

@@ -130,3 +130,17 @@ def test_unknown_argument_executable_and_broken_xml(write, tmp_path):
         launch_file.load(path, {})
     with pytest.raises(BadValue, match="cannot read launch file"):
         launch_file.load(tmp_path / "nowhere.xml", {})
+
+
+def test_a_file_that_includes_itself_is_told_with_the_chain(write):
+    include = '<include file="$(dirname)/{}"/>'.format
+    path = write(include("b.launch.xml"), "a.launch.xml")
+    write("\n" + include("../" + path.parent.name + "/a.launch.xml"), "b.launch.xml")
+    chain = (
+        "b.launch.xml:3: a launch file includes itself: a.launch.xml > b.launch.xml > a.launch.xml"
+    )
+    with pytest.raises(BadValue, match=chain + "$"):
+        launch_file.load(path, {})
+    twice = write('<node pkg="robostack" exec="guard"/>', "c.launch.xml")
+    both = write(include(twice.name) * 2, "d.launch.xml")
+    assert len(launch_file.load(both, {})) == 2
