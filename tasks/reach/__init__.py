@@ -63,4 +63,5 @@ TASK = Task(
     reference="commanded",
     axes=("precise",) * 6,
     gripper=True,
+    target_scale=(0.01, 0.1),
 )
