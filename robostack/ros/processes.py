@@ -6,8 +6,8 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
 from robostack.core import clock
@@ -15,7 +15,11 @@ from robostack.core.errors import Unavailable
 from robostack.ros.environment import CHECKOUT
 
 PR_SET_PDEATHSIG = 1  # linux/prctl.h
-INTERRUPT_S, TERMINATE_S = 1.5, 1.0  # s after SIGINT, and after SIGTERM; then SIGKILL
+STOP_S = 3.0  # s from the first SIGINT until all are gone and their last words are told
+LAST_S, WORDS_S = 1.0, 0.2  # s of these for those that stop last, and for the words
+GENTLE = (
+    0.7  # part of the time that a process has after SIGINT; the rest after SIGTERM, then SIGKILL
+)
 POLL_S = 0.01
 
 # Children import the same robostack as we, even from a checkout that is installed nowhere.
@@ -112,20 +116,23 @@ class ProcessGroup:
 
     def stop(self) -> dict[str, int]:
         """Ends all within 3 s, those that stop last after the others; returns their statuses. May be called twice."""
-        others = [name for name in self._processes if name not in self._last]
-        self._end(others)
-        self._end(list(self._last))
-        for reader in self._readers:
-            reader.join(0.5)
+        with _undisturbed():
+            end = clock.now() + STOP_S
+            others = [name for name in self._processes if name not in self._last]
+            self._end(others, end - WORDS_S - (LAST_S if self._last else 0.0))
+            self._end(list(self._last), end - WORDS_S)
+            for reader in self._readers:
+                reader.join(max(0.0, end - clock.now()))
         return {name: process.returncode for name, process in self._processes.items()}
 
-    def _end(self, names: list[str]) -> None:
-        processes = [self._processes[name] for name in names]
-        for number, patience in ((signal.SIGINT, INTERRUPT_S), (signal.SIGTERM, TERMINATE_S)):
+    def _end(self, names: list[str], end: float) -> None:
+        """Ends these until `end`, s on the steady clock, the stubborn by force."""
+        processes, begun = [self._processes[name] for name in names], clock.now()
+        for number, part in ((signal.SIGINT, GENTLE), (signal.SIGTERM, 1.0)):
             for process in processes:
                 if process.poll() is None:
                     process.send_signal(number)
-            deadline = clock.now() + patience
+            deadline = begun + part * (end - begun)
             while any(process.poll() is None for process in processes) and clock.now() < deadline:
                 clock.sleep(POLL_S)
         for process in processes:
@@ -144,3 +151,18 @@ class ProcessGroup:
 
     def __exit__(self, *_) -> None:
         self.stop()
+
+
+@contextmanager
+def _undisturbed() -> Iterator[None]:
+    """Ctrl-C once more, or `kill`, does not cut an ordered end short: the guard would be left, or go first."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    numbers = (signal.SIGINT, signal.SIGTERM)
+    before = {number: signal.signal(number, signal.SIG_IGN) for number in numbers}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, signal.SIG_DFL if handler is None else handler)

@@ -66,14 +66,46 @@ def test_the_guard_is_stopped_last(lines):
 
 def test_all_end_within_three_seconds_even_the_stubborn(lines):
     with ProcessGroup(lines.append) as group:
-        group.start("stubborn", python(STUBBORN))
-        group.start("guard", python(POLITE), stops_last=True)
+        for name in ("mirror", "guard"):
+            group.start(name, python(STUBBORN), stops_last=name == "guard")
         wait_for(lines, "here", 2)
         begun = clock.now()
         statuses = group.stop()
-    assert clock.now() - begun < 3.0
-    assert statuses == {"stubborn": -signal.SIGKILL, "guard": 0}
+        assert clock.now() - begun < 3.0
+    assert statuses == {"mirror": -signal.SIGKILL, "guard": -signal.SIGKILL}
     assert group.stop() == statuses
+
+
+PARENT = """
+import sys
+from robostack.core import clock
+from robostack.ros.processes import ProcessGroup
+try:
+    with ProcessGroup() as group:
+        for name in ("guard", "mirror"):
+            group.start(name, [sys.executable, "-c", sys.argv[1]], stops_last=name == "guard")
+        clock.sleep(60)
+except KeyboardInterrupt:
+    print(group.status("mirror"), group.status("guard"))
+"""
+
+
+def test_a_second_ctrl_c_changes_nothing():
+    parent = subprocess.Popen(
+        [*python(PARENT), STUBBORN],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        cwd=ROOT,
+        text=True,
+    )
+    assert parent.stdout
+    assert [parent.stdout.readline()[-5:] for _ in range(2)] == ["here\n"] * 2
+    begun = clock.now()
+    for _ in range(3):
+        parent.send_signal(signal.SIGINT)
+        clock.sleep(0.3)
+    assert parent.communicate(timeout=10)[0] == "-9 -9\n"
+    assert clock.now() - begun < 3.5
 
 
 def test_children_end_with_a_killed_parent(lines):
