@@ -10,12 +10,6 @@ from benchmarks import rows, tables
 from benchmarks.rows import Row
 
 ROOT = Path(__file__).parents[1]
-# For processes beside the learner, as `robostack train` starts them: on small arrays a thread pool only costs.
-ONE_THREAD = {
-    "XLA_FLAGS": "--xla_cpu_multi_thread_eigen=false",
-    "OMP_NUM_THREADS": "1",
-    "OPENBLAS_NUM_THREADS": "1",
-}
 
 
 def child_environment() -> dict[str, str]:

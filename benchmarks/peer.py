@@ -7,7 +7,7 @@ import sys
 import venv
 from pathlib import Path
 
-from benchmarks.common import ONE_THREAD
+from robostack.ros.environment import ONE_THREAD
 
 PINS = ("gym-hil==0.1.14", "mujoco==3.8.1")
 WORKER = Path(__file__).with_name("peer_worker.py")

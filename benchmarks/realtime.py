@@ -18,6 +18,7 @@ from robostack.core.types import Step
 from robostack.learn.learner import Learner
 from robostack.learn.policy import LearnedPolicy, publish
 from robostack.learn.sac import Config, Sac
+from robostack.ros import environment
 from robostack.store import params
 from robostack.store.episode import EpisodeWriter
 from robostack.store.run import read_json, write_json
@@ -41,7 +42,7 @@ def measure(given: argparse.Namespace) -> list[Row]:
         cell.running(task, robot, lockstep=False) as processes,
     ):
         learner = [sys.executable, "-m", "benchmarks.realtime", "--learn", folder]
-        processes.start("learner", learner, dict.fromkeys(common.ONE_THREAD, ""), nice=NICE)
+        processes.start("learner", learner, dict.fromkeys(environment.ONE_THREAD, ""), nice=NICE)
         numbers = Path(folder) / "learner.json"
         wait_for(numbers)
         from robostack.ros.plant import RosPlant  # after the cell chose the domain

@@ -15,7 +15,7 @@ import yaml
 from robostack import config as configs
 from robostack import retell
 from robostack.config import RunConfig, add_choices, chosen
-from robostack.core.errors import RobostackError, Unavailable
+from robostack.core.errors import RobostackError
 from robostack.ros import environment, launch_file
 from robostack.ros.processes import ProcessGroup
 from robostack.store.disk import explained
@@ -23,14 +23,6 @@ from robostack.store.run import Run, read_json
 from robostack.twin import render
 from robostack.view import View
 from robostack.watch import require_display
-
-LAUNCH = "launch/mirror.launch.xml"
-# Two cores serve five processes: only the learner gets more than one thread.
-ONE_THREAD = {
-    "XLA_FLAGS": "--xla_cpu_multi_thread_eigen=false",
-    "OMP_NUM_THREADS": "1",
-    "OPENBLAS_NUM_THREADS": "1",
-}
 
 REMEMBERED = 200  # lines of each process
 # What a door prints before it exits, or an exception's line. JAX's tracebacks end in a remark on themselves.
@@ -126,7 +118,8 @@ def _run(run: Run, config: RunConfig, watch: bool) -> None:
         learner = [sys.executable, "-m", "robostack", "learn", str(run.path)]
         group.start("learner", learner, nice=0 if config.lockstep else 10)
         actor = [sys.executable, "-m", "robostack", "act", str(run.path)]
-        group.start("actor", actor, {**ONE_THREAD, **cell})
+        # Two cores serve five processes: only the learner gets more than one thread.
+        group.start("actor", actor, {**environment.ONE_THREAD, **cell})
         while (ended := group.poll()) is None:
             view.show(
                 read_json(run.path / "actor.json", {}), read_json(run.path / "learner.json", {})
@@ -142,12 +135,7 @@ def _run(run: Run, config: RunConfig, watch: bool) -> None:
 
 def _start_cell(group: ProcessGroup, config: RunConfig, watch: bool) -> dict[str, str]:
     """Mirror and guard, from the launch file that users start too; returns the environment they share."""
-    path = environment.share(LAUNCH)
-    if path is None:
-        raise Unavailable(
-            f"{LAUNCH} is not installed; `pip install robostack` puts it into share/robostack"
-        )
-    shared = {"ROS_DOMAIN_ID": str(environment.free_domain()), **ONE_THREAD}
+    shared = {"ROS_DOMAIN_ID": str(environment.free_domain()), **environment.ONE_THREAD}
     given = {
         "robot": config.robot,
         "task": config.task,
@@ -156,6 +144,6 @@ def _start_cell(group: ProcessGroup, config: RunConfig, watch: bool) -> dict[str
         "noise": str(config.noise).lower(),
         "watch": str(watch).lower(),
     }
-    for node in launch_file.load(path, given):
+    for node in launch_file.load(environment.mirror_launch_file(), given):
         group.start(node.name, node.command(), shared, stops_last=node.name == "guard")
     return shared
