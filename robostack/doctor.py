@@ -29,6 +29,7 @@ LIBRARIES = (
     "gymnasium",
     "mcap",
     "safetensors",
+    "matplotlib",
     "rich",
 )
 PACKAGE = {

@@ -35,6 +35,8 @@ def main(argv: list[str] | None = None) -> int:
     )
     arguments = parser.parse_args(argv)
     require(arguments.episodes >= 1, "--episodes", arguments.episodes, "at least 1")
+    if arguments.version is not None:
+        require(arguments.version >= 0, "--version", arguments.version, "at least 0")
     require(arguments.seed >= 0, "--seed", arguments.seed, "at least 0")
     run = Run.open(arguments.run)
     config = configs.override(configs.from_dict(run.config), arguments.set)

@@ -1,9 +1,12 @@
 """The command line: names every choice, and answers mistakes with one line and a status."""
 
 import argparse
+import ast
 import os
+import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -179,6 +182,7 @@ def test_no_run_draws_the_seeds_that_evaluate_begins_with():
     [
         (("evaluate", "{folder}", "--episodes", "0"), "--episodes is 0, expected at least 1"),
         (("evaluate", "{folder}", "--seed", "-1"), "--seed is -1, expected at least 0"),
+        (("evaluate", "{folder}", "--version", "-1"), "--version is -1, expected at least 0"),
         (("twin", "--episodes", "0"), "--episodes is 0, expected at least 1"),
         (("twin", "--film", "{folder}/nowhere/x.mp4"), "mkdir -p {folder}/nowhere"),
     ],
@@ -278,6 +282,14 @@ def test_doctor_names_the_mending_command_and_fails(capsys):
     status = doctor.main([], look=lambda: iter([doctor.Finding("numpy", "2"), bad]))
     out = capsys.readouterr().out
     assert status == 1 and "mend: apt-get install libegl1" in out and "ok  numpy" in out
+
+
+def test_doctor_looks_at_every_library_that_robostack_needs():
+    setup = (Path(__file__).parents[2] / "setup.py").read_text()
+    needed = re.search(r"^REQUIRES = (\[.*?^\])", setup, re.M | re.S)
+    assert needed is not None
+    names = {requirement.partition(">")[0] for requirement in ast.literal_eval(needed[1])}
+    assert names == {doctor.PACKAGE.get(name, name) for name in doctor.LIBRARIES}
 
 
 def test_doctor_forgives_what_only_some_need(capsys):
