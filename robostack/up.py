@@ -36,6 +36,8 @@ def main(argv: list[str] | None = None) -> int:
         if find_spec("launch_ros") and find_spec("launch_xml"):
             return _hand_over(path, given)
         return run(launch_file.load(path, given))
+    except KeyboardInterrupt:  # before anything was started
+        return 0
     except RobostackError as error:
         print(f"up: {error}", file=sys.stderr)
         return 2

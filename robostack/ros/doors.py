@@ -2,6 +2,7 @@
 
 import gc
 import os
+import signal
 import sys
 from collections.abc import Callable
 from contextlib import suppress
@@ -54,13 +55,22 @@ PARAMETERS = {
 def run(name: str, argv: list[str], build: Callable) -> int:
     """Runs node `name` until SIGINT or SIGTERM. 0 at the end, 2 and one line when it cannot work."""
     session = node = None
+    early: list[int] = []  # signals that come before there is a session to stop
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda number, _: early.append(number))
     try:
         from robostack.ros.runtime import Session
 
+        if early:
+            return 0
         session = Session(name, args=argv)
         session.stop_on_signals()
         settings = _settings(session.node)
+        if early or session.is_stopped:
+            return 0
         node = build(session, settings)
+        if session.is_stopped:
+            return 0
         if not settings.lockstep:
             _go_first()
         print(f"{name}: ready, domain {os.environ.get('ROS_DOMAIN_ID') or 0}", flush=True)

@@ -54,7 +54,7 @@ class GuardNode:
         self._target: np.ndarray | None = None  # approved; None until the first command
         self._opening = 0.0
         self._is_held, self._state, self._ticks = False, "", 0
-        rivals.require_none(session.node)
+        rivals.require_none(session)
         self._connect()
 
     def _connect(self) -> None:

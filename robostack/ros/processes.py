@@ -20,6 +20,7 @@ LAST_S, WORDS_S = 1.0, 0.2  # s of these for those that stop last, and for the w
 GENTLE = (
     0.7  # part of the time that a process has after SIGINT; the rest after SIGTERM, then SIGKILL
 )
+YOUNG_S = 0.5  # s in which a process may not listen to signals yet
 POLL_S = 0.01
 
 # Children import the same robostack as we, even from a checkout that is installed nowhere.
@@ -52,6 +53,7 @@ class ProcessGroup:
     def __init__(self, write=None):
         self._write = write or (lambda line: print(line, flush=True))
         self._processes: dict[str, subprocess.Popen] = {}
+        self._begun: dict[str, float] = {}  # s, steady clock
         self._last: set[str] = set()
         self._readers: list[threading.Thread] = []
 
@@ -89,7 +91,7 @@ class ProcessGroup:
             )
         except OSError as error:
             raise Unavailable(f"cannot start {name}: {error}") from error
-        self._processes[name] = process
+        self._processes[name], self._begun[name] = process, clock.now()
         if stops_last:
             self._last.add(name)
         reader = threading.Thread(target=self._relay, args=(name, process), daemon=True)
@@ -129,9 +131,11 @@ class ProcessGroup:
         """Ends these until `end`, s on the steady clock, the stubborn by force."""
         processes, begun = [self._processes[name] for name in names], clock.now()
         for number, part in ((signal.SIGINT, GENTLE), (signal.SIGTERM, 1.0)):
-            for process in processes:
+            for name, process in zip(names, processes, strict=True):
                 if process.poll() is None:
-                    process.send_signal(number)
+                    # Python that is still starting answers SIGINT with a traceback, SIGTERM without a word.
+                    is_young = begun - self._begun[name] < YOUNG_S
+                    process.send_signal(signal.SIGTERM if is_young else number)
             deadline = begun + part * (end - begun)
             while any(process.poll() is None for process in processes) and clock.now() < deadline:
                 clock.sleep(POLL_S)

@@ -5,19 +5,20 @@ from rclpy.node import Node
 from robostack.core import clock
 from robostack.core.errors import PlantFault
 from robostack.ros import topics
+from robostack.ros.runtime import Session
 
 DISCOVERY_S = 1.0  # s in which another publisher is seen (measured: 0.1 to 1.1 on a busy machine)
 NAMES_S = 1.0  # s by which names come later than topics, at most
 UNKNOWN = "a node not known yet"
 
 
-def require_none(node: Node) -> None:
+def require_none(session: Session) -> None:
     """Looks around before the guard becomes a publisher, so that one which works is not disturbed by one that starts.
 
     Raises PlantFault with the name of whoever publishes already.
     """
-    deadline = clock.now() + DISCOVERY_S
-    while clock.now() < deadline:
+    node, deadline = session.node, clock.now() + DISCOVERY_S
+    while clock.now() < deadline and not session.is_stopped:
         if node.count_publishers(topics.TARGET_POSE):
             deadline = clock.now() + NAMES_S
             while UNKNOWN in (names := _names(node)) and clock.now() < deadline:

@@ -88,7 +88,7 @@ class Session:
         self._wake = self.node.create_guard_condition(lambda: None, callback_group=self._kept)
         self._takers: list[tuple[Any, Callable[[Any], None]]] = []
         self._jobs: deque[tuple[Callable[[], Any], Future]] = deque()
-        self._stop, self._is_closed = threading.Event(), False
+        self.is_stopped, self._is_closed = False, False
         self._executor = SingleThreadedExecutor(context=self.context)
         self._threads: list[threading.Thread] = []
         atexit.register(self.close)  # a process that forgot would abort, or never end
@@ -114,7 +114,7 @@ class Session:
         """Messages, jobs and ticks until stop(), all in this thread. Ticks are due at absolute deadlines, s."""
         waits = _rclpy.WaitSet(len(self._takers), 1, 0, 0, 0, 0, self.context.handle)
         deadline = clock.now() + period
-        while not self._stop.is_set():
+        while not self.is_stopped:
             rest = max(0.0, min(WAKE_S, deadline - clock.now() if tick else WAKE_S))
             self._take(waits, rest)
             while self._jobs:
@@ -147,8 +147,8 @@ class Session:
         return done.result(JOB_S)
 
     def stop(self) -> None:
-        """Ends the loop; safe in a signal handler."""
-        self._stop.set()
+        """Ends the loop; safe in a signal handler, so no lock is taken."""
+        self.is_stopped = True
 
     def stop_on_signals(self) -> None:
         """SIGINT and SIGTERM end the loop; a second one changes nothing. Main thread only."""

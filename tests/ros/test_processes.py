@@ -19,7 +19,8 @@ STUBBORN = (
     "print('here', flush=True); time.sleep(60)"
 )
 POLITE = (
-    "import time\n"
+    "import signal, time\n"
+    "signal.signal(signal.SIGTERM, signal.default_int_handler)\n"
     "try: print('here', flush=True); time.sleep(60)\n"
     "except KeyboardInterrupt: print('bye', time.monotonic())"
 )
@@ -74,6 +75,14 @@ def test_all_end_within_three_seconds_even_the_stubborn(lines):
         assert clock.now() - begun < 3.0
     assert statuses == {"mirror": -signal.SIGKILL, "guard": -signal.SIGKILL}
     assert group.stop() == statuses
+
+
+def test_a_process_that_has_just_begun_ends_without_a_word(lines):
+    with ProcessGroup(lines.append) as group:
+        for pause in (0.0, 0.002, 0.005, 0.01):
+            clock.sleep(pause)
+            group.start(f"after {pause}", python("import numpy, time; time.sleep(60)"))
+    assert lines == []
 
 
 PARENT = """

@@ -15,6 +15,10 @@ from robostack.ros import environment
 ROOT = Path(__file__).parents[2]
 NO_ROS = "import sys; sys.modules['rclpy'] = None; import {door} as door; sys.exit(door.main([]))"
 
+# Told first, so that the moments below are the node's and not those of Python's own start.
+NODE = "import runpy, sys; print(1, flush=True); runpy.run_path(sys.argv[1], run_name='__main__')"
+MOMENTS = (0.03, 0.15, 0.3, 0.6, 1.0)  # s
+
 ASK = """
 from robostack.core import catalog
 from robostack.ros.plant import RosPlant
@@ -79,6 +83,42 @@ def test_up_starts_a_cell_and_ctrl_c_ends_it(up):
     up.process.send_signal(signal.SIGINT)
     assert up.end() < 3.0
     assert up.process.returncode == 0
+
+
+@pytest.mark.ros
+def test_ctrl_c_while_a_cell_starts_is_no_traceback():
+    ups = [Up("mirror", f"namespace:=left{i}") for i in range(3)]
+    for up, pause in zip(ups, (0.3, 0.5, 1.0), strict=True):
+        clock.sleep(pause)
+        up.process.send_signal(signal.SIGINT)
+    for up in ups:
+        assert up.end() < 3.0
+        assert up.process.returncode == 0
+        assert not any("Traceback" in line or "KeyboardInterrupt" in line for line in up.lines)
+
+
+@pytest.mark.ros
+@pytest.mark.parametrize("node", ["guard", "mirror"])
+def test_ctrl_c_while_a_node_starts_is_no_traceback(node):
+    """From its first line to the moment when it is ready."""
+    nodes = []
+    for i, moment in enumerate(MOMENTS):
+        words = [str(ROOT / "libexec" / node), "--ros-args", "-r", f"__ns:=/n{i}"]
+        process = subprocess.Popen(
+            [sys.executable, "-c", NODE, *words],
+            env=os.environ | {"PYTHONPATH": str(ROOT)},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        nodes.append(process)
+        assert process.stdout and process.stdout.readline() == "1\n"
+        clock.sleep(moment)
+        process.send_signal(signal.SIGINT)
+    for process in nodes:
+        output = process.communicate(timeout=3.0)[0]
+        assert output in ("", f"{node}: ready, domain {os.environ['ROS_DOMAIN_ID']}\n")
+        assert process.returncode in (0, -signal.SIGINT)
 
 
 @pytest.mark.ros
