@@ -120,7 +120,8 @@ def draw_curve(path: Path, ledger: list[Line], checks: list[dict], config: RunCo
             capsize=2,
             label="policy alone (95 %)",
         )
-    axes.legend(loc="lower right", fontsize=8, framealpha=0.9)
+    if axes.get_legend_handles_labels()[0]:
+        axes.legend(loc="lower right", fontsize=8, framealpha=0.9)
     drawn = io.BytesIO()
     figure.savefig(drawn, format="png")
     write_whole(path, drawn.getvalue())
