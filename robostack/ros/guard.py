@@ -64,7 +64,7 @@ class GuardNode:
         self._gripper_out = publish(Float64MultiArray, topics.GRIPPER_COMMAND, commands)
         self._verdict_out = publish(Header, topics.VERDICT, topics.REASONS)
         self._state_out = publish(String, topics.STATE, topics.LATCHED)
-        self._senses = Senses(session, self._robot, self._is_lockstep, self._answer)
+        self._senses = Senses(session, self._task, self._robot, self._is_lockstep, self._answer)
         session.subscribe(PoseStamped, topics.POLICY_POSE, commands, self._take_command)
         if self._task.gripper:
             session.subscribe(JointState, topics.POLICY_GRIPPER, commands, self._take_gripper)
@@ -229,8 +229,8 @@ class GuardNode:
         return True, f"cleared: {reason}" if reason else "nothing to clear"
 
     def _begin(self) -> tuple[bool, str]:
-        if not self._senses.is_connected:
-            return False, f"{topics.NOT_YET}: nobody publishes current_pose and external_wrench"
+        if unheard := self._senses.unheard:
+            return False, f"{topics.NOT_YET}: nobody publishes {' and '.join(unheard)}"
         if not self._target_out.get_subscription_count():
             return False, f"{topics.NOT_YET}: nobody listens to target_pose"
         self._guard.reset()

@@ -135,8 +135,10 @@ def to_opening(opening: float) -> Float64MultiArray:
 
 
 def from_opening(message: Float64MultiArray) -> float:
-    if len(message.data) != 1:
-        raise BadValue(f"gripper/command has {len(message.data)} values, expected 1")
+    """0 closed .. 1 open."""
+    if len(message.data) != 1 or not 0.0 <= message.data[0] <= 1.0:
+        values = ", ".join(f"{value:g}" for value in message.data[:3])
+        raise BadValue(f"gripper/command is [{values}], expected one value from 0 to 1")
     return float(message.data[0])
 
 

@@ -161,7 +161,7 @@ class MirrorNode:
         opening = 0.0 if self._opening is None else self._opening
         try:
             place = messages.from_pose(message, self._robot.base_frame, topics.TARGET_POSE)
-            if not np.isfinite(place).all() or not 0.0 <= opening <= 1.0:
+            if not np.isfinite([*place, opening]).all():
                 raise BadValue(f"target_pose {place} with gripper {opening} is not a command")
         except BadValue as error:
             self._complain(error)

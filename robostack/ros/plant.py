@@ -5,16 +5,17 @@ from robostack.ros import runtime
 
 # isort: split
 import os
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
 from geometry_msgs.msg import PoseStamped, TwistStamped, WrenchStamped
 from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import Image, JointState
-from std_msgs.msg import Header
+from std_msgs.msg import Float64MultiArray, Header
 
 from robostack.core import clock
-from robostack.core.errors import PlantFault, StaleSample
+from robostack.core.errors import BadValue, PlantFault, StaleSample
 from robostack.core.plant import setup_as_dict
 from robostack.core.robot import Robot
 from robostack.core.task import Task
@@ -78,6 +79,9 @@ class RosPlant:
             gripper_out = session.node.create_publisher(JointState, topics.POLICY_GRIPPER, commands)
             self._gripper_out = gripper_out
             self._states[topics.GRIPPER_STATES] = JointState
+            session.subscribe(
+                Float64MultiArray, topics.GRIPPER_COMMAND, commands, self._take_opening
+            )
         for topic, kind in self._states.items():
             self._listen(kind, topic, states)
         self._listen(PoseStamped, topics.TARGET_POSE, commands)
@@ -87,6 +91,10 @@ class RosPlant:
 
     def _listen(self, kind: type, topic: str, qos) -> None:
         self._session.subscribe(kind, topic, qos, lambda message: self._mail.put(topic, message))
+
+    def _take_opening(self, message: Float64MultiArray) -> None:
+        with suppress(BadValue):  # the guard sends none such; the mirror complains of others'
+            self._mail.put(topics.GRIPPER_COMMAND, messages.from_opening(message))
 
     @property
     def now(self) -> float:
@@ -156,7 +164,11 @@ class RosPlant:
         mail, sent = self._mail, self._awaited
         if sent is None:
             return []
-        missing = [name for name in self._states if mail.count(name) <= self._before.get(name, 0)]
+        missing = [name for name in self._states if not self._news(name)]
+        # It carries no stamp, but the guard sends one before each target.
+        needed = max(1, self._news(topics.TARGET_POSE))
+        if self._task.gripper and self._news(topics.GRIPPER_COMMAND) < needed:
+            missing.append(topics.GRIPPER_COMMAND)
         if self.now < sent + self._task.period - EARLY:
             missing.append(topics.CLOCK)
         answers = {
@@ -165,12 +177,14 @@ class RosPlant:
             and letter.message.header.stamp,
         }
         # The count too: after a step that was lost, the same stamp is sent again.
-        time, before = messages.to_time(sent), self._before
+        time = messages.to_time(sent)
         return missing + [
-            topic
-            for topic, stamp in answers.items()
-            if stamp != time or mail.count(topic) <= before.get(topic, 0)
+            topic for topic, stamp in answers.items() if stamp != time or not self._news(topic)
         ]
+
+    def _news(self, topic: str) -> int:
+        """Letters since the last command."""
+        return self._mail.count(topic) - self._before.get(topic, 0)
 
     def _expected(self) -> list[str]:
         """Topics that speak all the time: the cell's, and the guard's once it has something to repeat."""
@@ -187,7 +201,7 @@ class RosPlant:
     def _stale(self, since: str, missing: list[str]) -> Exception:
         if self._session.failure:
             return PlantFault(f"the connection to the cell ended: {self._session.failure}")
-        guards = {topics.VERDICT, topics.TARGET_POSE}
+        guards = {topics.VERDICT, topics.TARGET_POSE, topics.GRIPPER_COMMAND}
         cell = f"node {topics.MIRROR}" if self._has_mirror else "the robot's driver"
         places = {f"node {topics.GUARD}" if name in guards else cell for name in missing}
         letter = self._mail.get(topics.VERDICT)
@@ -237,7 +251,12 @@ class RosPlant:
                 pose = messages.from_pose(
                     target.message, self._robot.base_frame, topics.TARGET_POSE
                 )
-                reference = Sample(self.now if self.is_lockstep else stamp, pose)
-                return {"reference": reference, "guard": Sample(self.now, verdict.message.frame_id)}
+                at = self.now if self.is_lockstep else stamp
+                found = {"reference": Sample(at, pose)}
+                found["guard"] = Sample(self.now, verdict.message.frame_id)
+                opening = self._mail.get(topics.GRIPPER_COMMAND)
+                if opening and opening.received >= self._sent_at:
+                    found["gripper_reference"] = Sample(at, np.array([opening.message]))
+                return found
         value = place.value if self._reference is None else self._reference
         return {"reference": Sample(place.stamp, value), "guard": Sample(self.now, "")}

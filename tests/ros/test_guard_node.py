@@ -133,9 +133,11 @@ def test_nonsense_is_held_with_a_reason(plant, frame, number, reason):
 
 def test_old_command_is_held(plant):
     plant.reset(1)
+    assert "gripper_reference" not in plant.read()
     hold_still(plant, 0.2)
-    plant.send(Command(plant.now - 2 * LIMIT, plant.read()["tool_pose"].value, 0.5))
+    plant.send(Command(plant.now - 2 * LIMIT, plant.read()["tool_pose"].value, 0.9))
     assert wait_until(lambda: "command is" in plant.read()["guard"].value, 1.0)
+    assert plant.read()["gripper_reference"].value == [0.5], "a hold leaves the gripper as it is"
 
 
 def test_second_guard_refuses_and_the_first_goes_on(cell, plant):

@@ -22,12 +22,18 @@ ROBOT = catalog.robot("fr3")
 
 
 class Wild:
-    """A policy that runs into every limit."""
+    """A policy that runs into every limit, and asks for nonsense at the first and at every fifth step."""
 
     version = 3
 
+    def __init__(self):
+        self._steps = 0
+
     def act(self, observation, rng):
         action = 2.0 * np.sin(1e4 * observation[:7].astype(float) + np.arange(7))
+        if self._steps % 5 == 0:
+            action[0] = np.nan
+        self._steps += 1
         return action if rng is None else action + rng.normal(size=7)
 
 
@@ -49,7 +55,7 @@ def assert_same(got, expected):
             if field.name in ("stamp", "age"):  # whole nanoseconds on the wire
                 assert abs(x - y) < 2e-9, field.name
             else:
-                assert np.array_equal(x, y), field.name
+                np.testing.assert_array_equal(x, y, field.name)  # NaN equals NaN here
 
 
 @pytest.fixture(scope="module")
@@ -71,20 +77,20 @@ def plant(cell, task):
 
 def test_episodes_over_ros_equal_those_in_one_process(plant, task):
     alone = GuardedPlant(MockPlant(task), Guard(ROBOT.safety, task.period))
-    reasons = set()
     for got, expected in zip(episodes(plant, task), episodes(alone, task), strict=True):
         assert_same(got, expected)
-        reasons |= {step.guard for step in got.steps}
-    assert len(reasons) > 1, (
-        "the guard never limited anything; the policy is too tame for this test"
-    )
+        reasons = {step.guard.partition(":")[0] for step in got.steps}
+        assert reasons == {"", "limited", "hold"}, "the policy is too tame for this test"
+        held = [step for step in got.steps if step.guard.startswith("hold")]
+        assert any(step.action[6] != np.sign(step.action_policy[6]) for step in held)
 
 
-def test_mujoco_over_ros_equals_mujoco_in_this_process():
+@pytest.mark.parametrize("name", ["peg_insert", "reach"])  # without and with a gripper
+def test_mujoco_over_ros_equals_mujoco_in_this_process(name):
     """Noise and delay too: both sides see the same samples, and so do both guards."""
-    task = catalog.task("peg_insert")
+    task = catalog.task(name)
     with (
-        running_cell("task:=peg_insert", "lockstep:=true", "plant:=twin") as cell,
+        running_cell(f"task:={name}", "lockstep:=true", "plant:=twin") as cell,
         over_ros(cell, task) as plant,
     ):
         alone = GuardedPlant(TwinPlant(task, ROBOT), Guard(ROBOT.safety, task.period))
@@ -150,7 +156,9 @@ def test_silent_mirror_is_named(task, monkeypatch):
         cell.group.kill("guard")
         assert wait_until(lambda: cell.group.status("guard") is not None)
         plant.send(Command(plant.now, pose))
-        with pytest.raises(StaleSample, match="target_pose.*check node guard and node mirror"):
+        with pytest.raises(
+            StaleSample, match="gripper/command.*target_pose; check node guard and node mirror"
+        ):
             plant.read()
 
 
