@@ -19,11 +19,14 @@ from robostack.core.robot import Robot
 from robostack.core.task import Task
 from robostack.core.types import Command
 from robostack.ros import messages, rivals, topics
+from robostack.ros.diagnostics import ERROR, OK, WARN, Diagnostics
 from robostack.ros.senses import NOTHING, Senses
 
 ANSWER_S = 1.0  # s that a command waits for the samples of its period, in lockstep
 FAREWELL_S = 0.2  # s of hold before the node leaves
 LOOK_S = 0.1  # s between looks for other publishers
+STOP_SILENCE_S = 0.25  # s; an emergency_stop that was heard and falls silent for longer has stopped
+LEVELS = {"hold": WARN, "stopped": ERROR}  # of states, for /diagnostics
 SAME_RATE = 0.8  # commands this part of a period apart count as one whole period apart
 
 
@@ -54,6 +57,8 @@ class GuardNode:
         self._target: np.ndarray | None = None  # approved; None until the first command
         self._opening = 0.0
         self._is_held, self._state, self._ticks = False, "", 0
+        self._commands, self._sent = 0, 0  # received, and targets sent, for /diagnostics
+        self._stop_heard_at: float | None = None  # s, steady clock, the newest emergency_stop
         rivals.require_none(session)
         self._connect()
 
@@ -64,6 +69,7 @@ class GuardNode:
         self._gripper_out = publish(Float64MultiArray, topics.GRIPPER_COMMAND, commands)
         self._verdict_out = publish(Header, topics.VERDICT, topics.REASONS)
         self._state_out = publish(String, topics.STATE, topics.LATCHED)
+        self._diagnostics = None if self._is_lockstep else Diagnostics(session, self._robot.name)
         self._senses = Senses(session, self._task, self._robot, self._is_lockstep, self._answer)
         session.subscribe(PoseStamped, topics.POLICY_POSE, commands, self._take_command)
         if self._task.gripper:
@@ -91,6 +97,7 @@ class GuardNode:
 
     def _take_command(self, message: PoseStamped) -> None:
         self._asked, self._asked_at = message, clock.now()
+        self._commands += 1
         self._answer()
 
     def _take_gripper(self, message: JointState) -> None:
@@ -98,6 +105,7 @@ class GuardNode:
         self._answer()
 
     def _take_stop(self, message: Bool) -> None:
+        self._stop_heard_at = clock.now()
         if message.data:
             self._stop("emergency_stop")
 
@@ -162,6 +170,7 @@ class GuardNode:
         if self._task.gripper:
             self._gripper_out.publish(messages.to_opening(self._opening))
         self._target_out.publish(messages.to_pose(target, stamp, self._robot.base_frame))
+        self._sent += 1
 
     def _hold(self, now: float, reason: str) -> None:
         """Holds without a command to judge."""
@@ -173,6 +182,8 @@ class GuardNode:
     def _tick(self) -> None:
         """Real time: repeats the target, or holds."""
         self._ticks += 1
+        self._listen_for_stop()
+        self._report()
         if self._ticks % max(1, int(LOOK_S * self._rate)) == 0:
             self._look_for_rivals()
         if self._target is None:
@@ -222,8 +233,17 @@ class GuardNode:
         self._tell(f"stopped: {self._guard.stop_reason}")
         return True, self._guard.stop_reason
 
+    def _listen_for_stop(self) -> None:
+        """A stop that has spoken once must go on speaking: its cable may be cut."""
+        if self._stop_heard_at is None or self._guard.stop_reason:
+            return
+        if (age := clock.now() - self._stop_heard_at) > STOP_SILENCE_S:
+            self._stop(f"emergency_stop silent for {age * 1e3:.0f} ms")
+
     def _clear(self) -> tuple[bool, str]:
+        """For a person, who knows whether emergency_stop is still there: it counts again when it speaks again."""
         reason, self._target = self._guard.stop_reason, None
+        self._stop_heard_at = None
         self._guard.clear_stop()
         self._tell("idle")
         return True, f"cleared: {reason}" if reason else "nothing to clear"
@@ -252,3 +272,20 @@ class GuardNode:
         if state != self._state:
             self._state = state
             self._state_out.publish(messages.to_text(state))
+
+    def _report(self) -> None:
+        """Once a second in real time: the state again, and /diagnostics."""
+        if self._diagnostics is None or not self._diagnostics.is_due:
+            return
+        self._state_out.publish(messages.to_text(self._state))
+        now, samples = runtime.system_now(), self._senses.samples
+        ages = {name: now - sample.stamp for name, sample in samples.items()}
+        ages["command"] = clock.now() - self._asked_at
+        if self._stop_heard_at is not None:
+            ages[topics.EMERGENCY_STOP] = clock.now() - self._stop_heard_at
+        self._diagnostics.tell(
+            LEVELS.get(self._state.partition(":")[0], OK),
+            self._state,
+            {"command": self._commands, "target": self._sent, **self._senses.counts},
+            {f"age of {name}, s": f"{age:.3f}" for name, age in ages.items()},
+        )

@@ -6,9 +6,11 @@ or int() here. Quaternions are xyzw in messages and wxyz everywhere else.
 
 import array
 import math
+from collections.abc import Mapping
 
 import numpy as np
 from builtin_interfaces.msg import Time
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 from geometry_msgs.msg import PoseStamped, TwistStamped, WrenchStamped
 from numpy.typing import ArrayLike
 from rosgraph_msgs.msg import Clock
@@ -152,6 +154,20 @@ def to_text(text: str) -> String:
 
 def to_flag(value: bool) -> Bool:
     return Bool(data=bool(value))
+
+
+def to_diagnostics(
+    stamp: float, name: str, hardware: str, level: int, summary: str, values: Mapping[str, str]
+) -> DiagnosticArray:
+    """One status. `level`: 0 ok, 1 warning, 2 error."""
+    status = DiagnosticStatus(
+        level=bytes([level]),
+        name=name,
+        message=summary,
+        hardware_id=hardware,
+        values=[KeyValue(key=key, value=value) for key, value in values.items()],
+    )
+    return DiagnosticArray(header=to_header(stamp), status=[status])
 
 
 def to_image(pixels: np.ndarray, stamp: float, frame: str) -> Image:

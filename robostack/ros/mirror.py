@@ -22,6 +22,7 @@ from robostack.core.robot import Robot
 from robostack.core.task import Task
 from robostack.core.types import Command, Sample
 from robostack.ros import messages, topics
+from robostack.ros.diagnostics import OK, WARN, Diagnostics
 
 MOST_OWED_S = 0.1  # s that a late mirror catches up with at once; beyond, the cell slept too
 EARLY = 1e-6  # s; stamps this close are the same moment
@@ -72,6 +73,8 @@ class MirrorNode:
         self._reset_at = 0.0  # s, system clock
         self._started, self._done = 0.0, 0  # s, steady clock, of the reset; ticks since
         self._shown = 0  # control periods since the reset at the newest pictures
+        # For /diagnostics: ticks done, ticks slept through, targets; s, steady clock, of the newest target.
+        self._ticks, self._slept, self._targets, self._target_at = 0, 0, 0, -np.inf
         self._joints = [joint.name for joint in robot.joints]
         self._out: dict[str, Any] = {}
         self._connect()
@@ -80,6 +83,9 @@ class MirrorNode:
 
     def _connect(self) -> None:
         node, commands = self.session.node, topics.commands(self._is_lockstep)
+        self._diagnostics = (
+            None if self._is_lockstep else Diagnostics(self.session, self._robot.name)
+        )
         for kind, topic in (
             (PoseStamped, topics.CURRENT_POSE),
             (TwistStamped, topics.CURRENT_TWIST),
@@ -133,7 +139,8 @@ class MirrorNode:
         # Sent before a reset, arrived after it: in lockstep from the future, in real time from the past.
         if (stamp > self._cell.now + EARLY) if self._is_lockstep else (stamp < self._reset_at):
             return
-        self._target = message
+        self._target, self._target_at = message, clock.now()
+        self._targets += 1
         self._step_if_complete()
 
     def _take_gripper(self, message: Float64MultiArray) -> None:
@@ -179,7 +186,9 @@ class MirrorNode:
         if self._target is not None:
             self._follow()
         due = int((clock.now() - self._started) * self._rate)
-        self._done = max(self._done, due - int(MOST_OWED_S * self._rate))
+        slept = max(0, due - int(MOST_OWED_S * self._rate) - self._done)
+        self._done += slept
+        self._slept += slept
         while self._done < due:
             self._cell.advance(1.0 / self._rate)
             self._done += 1
@@ -187,6 +196,22 @@ class MirrorNode:
         periods = int(due / (self._rate * self._task.period) + EARLY)
         self._publish(has_images=periods != self._shown)
         self._shown = periods
+        self._ticks += 1
+        self._report()
+
+    def _report(self) -> None:
+        """Once a second."""
+        if self._diagnostics is None or not self._diagnostics.is_due:
+            return
+        slept, self._slept = self._slept / self._rate, 0
+        self._diagnostics.tell(
+            WARN if slept else OK,
+            f"the cell stood still for {slept:.2f} s: this machine is too busy"
+            if slept
+            else "runs",
+            {"tick": self._ticks, "target": self._targets},
+            {"age of target, s": f"{clock.now() - self._target_at:.3f}"},
+        )
 
     # Messages out.
 

@@ -29,7 +29,7 @@ class Senses:
         self.samples: dict[str, Sample] = {}
         self._robot, self._is_lockstep, self._on_news = robot, lockstep, on_news
         self._refused: dict[str, str] = {}
-        self._counts = {"tool_pose": 0, "wrench": 0}
+        self.counts = {"tool_pose": 0, "wrench": 0}
         qos = topics.states(lockstep)
         self._subscriptions = {
             topic: session.subscribe(kind, topic, qos, take)
@@ -39,12 +39,12 @@ class Senses:
             )
         }
         if task.gripper:
-            self._counts["gripper"] = 0
+            self.counts["gripper"] = 0
             topic = topics.GRIPPER_STATES
             self._subscriptions[topic] = session.subscribe(
                 JointState, topic, qos, self._take_gripper
             )
-        self._seen = dict(self._counts)
+        self._seen = dict(self.counts)
 
     @property
     def unheard(self) -> list[str]:
@@ -59,11 +59,11 @@ class Senses:
     @property
     def missing(self) -> list[str]:
         """Samples of which none came since mark()."""
-        return [name for name, count in self._counts.items() if count <= self._seen[name]]
+        return [name for name, count in self.counts.items() if count <= self._seen[name]]
 
     def mark(self) -> None:
         """From here on, missing asks for new samples."""
-        self._seen = dict(self._counts)
+        self._seen = dict(self.counts)
 
     def _take_pose(self, message: PoseStamped) -> None:
         frame = self._robot.base_frame
@@ -94,5 +94,5 @@ class Senses:
         if not self._is_lockstep:  # a machine whose clock is ahead must not look fresh forever
             stamp = min(stamp, runtime.system_now())
         self.samples[name] = Sample(stamp, value)
-        self._counts[name] += 1
+        self.counts[name] += 1
         self._on_news()

@@ -21,7 +21,9 @@ POLICY_GRIPPER = (
 )
 VERDICT = "guard/verdict"  # Header: the command's stamp, and why it was changed or held
 STATE = "guard/state"  # String, latched: idle, policy, hold, stopped, and the reason
-EMERGENCY_STOP = "emergency_stop"  # Bool, true stops; only a person clears it
+DIAGNOSTICS = "/diagnostics"  # DiagnosticArray, 1 Hz in real time; for people, never for stopping
+# Bool, true stops. In real time so does silence, once it was heard. Only a person clears it.
+EMERGENCY_STOP = "emergency_stop"
 
 # To the controller: published by the guard and by nobody else.
 TARGET_POSE = "target_pose"  # PoseStamped, base frame

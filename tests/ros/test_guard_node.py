@@ -8,6 +8,7 @@ import pytest
 pytestmark = pytest.mark.ros
 pytest.importorskip("rclpy")
 
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from geometry_msgs.msg import PoseStamped
 from std_msgs.msg import Bool, Header, String
 
@@ -101,6 +102,47 @@ def test_emergency_stop_latches_until_a_person_clears_it(plant, wire):
     assert "emergency_stop" in wire.trigger(topics.CLEAR_FAULT).message
     hold_still(plant, 0.3)
     assert plant.read()["guard"].value == ""
+
+
+def test_emergency_stop_that_falls_silent_has_stopped(plant, wire):
+    stop = wire.speak(Bool, topics.EMERGENCY_STOP)
+    wire.start()
+    plant.reset(1)
+    assert wait_until(lambda: stop.get_subscription_count() == 1)
+    for _ in range(6):
+        stop.publish(messages.to_flag(False))
+        hold_still(plant, 0.1)
+    assert plant.read()["guard"].value == "", "it speaks at 10 Hz and does not stop"
+    hold_still(plant, 0.4)
+    assert "stopped (emergency_stop silent for" in plant.read()["guard"].value
+    stop.publish(messages.to_flag(False))
+    hold_still(plant, 0.1)
+    assert "emergency_stop silent" in plant.read()["guard"].value, "only a person clears it"
+    wire.trigger(topics.CLEAR_FAULT)
+    hold_still(plant, 0.5)
+    assert plant.read()["guard"].value == "", "the person saw that it is gone"
+
+
+def test_state_and_diagnostics_are_told_every_second(plant, wire):
+    states, told = wire.hear(String, topics.STATE), wire.hear(DiagnosticArray, topics.DIAGNOSTICS)
+    wire.start()
+    plant.reset(1)
+    hold_still(plant, 2.5)
+    assert 2 <= [state.data for state in states].count("policy") <= 4
+    for name, rate, summary in (("guard", "target, Hz", "policy"), ("mirror", "tick, Hz", "runs")):
+        statuses = [s for array in told for s in array.status if s.name == f"{name}: cell"]
+        assert 2 <= len(statuses) <= 3
+        assert (statuses[-1].message, statuses[-1].hardware_id) == (summary, "fr3")
+        assert statuses[-1].level == DiagnosticStatus.OK
+        values = {pair.key: pair.value for pair in statuses[-1].values}
+        assert 80 <= float(values[rate]) <= 120
+    assert 0.0 <= float(values["age of target, s"]) < 0.1
+    wire.trigger(topics.STOP)
+    assert wait_until(lambda: "stopped" in states[-1].data and "stopped" in states[-2].data, 2.0)
+    assert wait_until(
+        lambda: any(array.status[0].level == DiagnosticStatus.ERROR for array in told[-3:])
+    )
+    wire.trigger(topics.CLEAR_FAULT)
 
 
 def test_service_stops_too(plant, wire):
