@@ -1,10 +1,9 @@
 """Processes that live and die together: the nodes of a cell. Needs no ROS 2."""
 
-import ctypes
 import os
+import shutil
 import signal
 import subprocess
-import sys
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -14,7 +13,6 @@ from robostack.core import clock
 from robostack.core.errors import Unavailable
 from robostack.ros.environment import CHECKOUT
 
-PR_SET_PDEATHSIG = 1  # linux/prctl.h
 STOP_S = 3.0  # s from the first SIGINT until all are gone and their last words are told
 LAST_S, WORDS_S = 1.0, 0.2  # s of these for those that stop last, and for the words
 GENTLE = (
@@ -27,7 +25,9 @@ POLL_S = 0.01
 _PATH = [str(CHECKOUT), *filter(None, [os.environ.get("PYTHONPATH")])]
 _SHARED = {"PYTHONUNBUFFERED": "1", "PYTHONPATH": os.pathsep.join(_PATH)}
 
-_libc = ctypes.CDLL(None) if sys.platform == "linux" else None
+# util-linux's, on every Debian: the child asks for SIGTERM when we die. Not by preexec_fn: that runs Python in a fork
+# of a process in which JAX may hold locks.
+LEASH = ("setpriv", "--pdeathsig", "TERM", "--") if shutil.which("setpriv") else ()
 
 
 @dataclass(frozen=True)
@@ -66,20 +66,11 @@ class ProcessGroup:
         nice: int = 0,
     ) -> None:
         """Starts `command` with `environment` added to ours. `stops_last`: the guard, which holds what others leave."""
-        parent = os.getpid()
-
-        def before_exec():
-            if _libc:
-                _libc.prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
-                if os.getppid() != parent:  # it died in between
-                    os._exit(1)
-            if nice:
-                with suppress(PermissionError):  # below zero only root may
-                    os.nice(nice)
-
+        if shutil.which(command[0]) is None:
+            raise Unavailable(f"cannot start {name}: no program {command[0]}")
         try:
             process = subprocess.Popen(
-                list(command),
+                [*LEASH, *command],
                 env={**os.environ, **_SHARED, **(environment or {})},
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
@@ -87,10 +78,12 @@ class ProcessGroup:
                 text=True,
                 errors="replace",
                 start_new_session=True,
-                preexec_fn=before_exec,
             )
         except OSError as error:
             raise Unavailable(f"cannot start {name}: {error}") from error
+        if nice:
+            with suppress(PermissionError):  # below zero only root may
+                os.setpriority(os.PRIO_PROCESS, process.pid, nice)
         self._processes[name], self._begun[name] = process, clock.now()
         if stops_last:
             self._last.add(name)
