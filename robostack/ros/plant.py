@@ -118,7 +118,7 @@ class RosPlant:
         """In lockstep, after send(): waits for everything of that period. Raises StaleSample naming what is missing."""
         if self._awaited is not None:
             if missing := self._mail.wait_for(self._missing_of_step, STEP_S):
-                raise self._stale(f"{STEP_S:.0f} s after the command", missing)
+                raise self._stale(f"{STEP_S:g} s after the command", missing)
             self._awaited = None
         elif missing := [name for name in self._expected() if self._is_silent(name)]:
             raise self._stale(f"for {SILENCE_S * 1e3:.0f} ms", missing)
@@ -157,7 +157,7 @@ class RosPlant:
             return [name for name in names if self._mail.count(name) <= before.get(name, 0)]
 
         if left := self._mail.wait_for(missing, STEP_S):
-            raise self._stale(f"{STEP_S:.0f} s after the reset", left)
+            raise self._stale(f"{STEP_S:g} s after the reset", left)
 
     def _missing_of_step(self) -> list[str]:
         """Topics of which the message that belongs to the last command has not come."""

@@ -55,7 +55,8 @@ def test_an_arm_that_does_not_come_is_told():
 
 
 @pytest.mark.ros
-def test_a_real_cell_is_driven_to_its_start():
+def test_a_real_cell_is_driven_to_its_start(monkeypatch):
+    monkeypatch.setattr(homing, "SPEED", 0.2)  # for a quick test
     pytest.importorskip("rclpy")
     from robostack.ros.plant import RosPlant
     from tests.ros.wire import connected, running_cell
