@@ -25,9 +25,17 @@ POLL_S = 0.01
 _PATH = [str(CHECKOUT), *filter(None, [os.environ.get("PYTHONPATH")])]
 _SHARED = {"PYTHONUNBUFFERED": "1", "PYTHONPATH": os.pathsep.join(_PATH)}
 
-# util-linux's, on every Debian: the child asks for SIGTERM when we die. Not by preexec_fn: that runs Python in a fork
-# of a process in which JAX may hold locks.
-LEASH = ("setpriv", "--pdeathsig", "TERM", "--") if shutil.which("setpriv") else ()
+
+def _leashed(command: Sequence[str]) -> list[str]:
+    """`command`, which gets SIGTERM when we die, even if we died before it could ask for that.
+
+    By util-linux's setpriv, on every Debian, and not by preexec_fn: that runs Python in a fork of a process in which
+    JAX may hold locks.
+    """
+    if shutil.which("setpriv") is None:
+        return list(command)
+    asks = ["setpriv", "--pdeathsig", "TERM", "--"]
+    return [*asks, "sh", "-c", '[ "$PPID" = "$0" ] && exec "$@"', str(os.getpid()), *command]
 
 
 @dataclass(frozen=True)
@@ -70,7 +78,7 @@ class ProcessGroup:
             raise Unavailable(f"cannot start {name}: no program {command[0]}")
         try:
             process = subprocess.Popen(
-                [*LEASH, *command],
+                _leashed(command),
                 env={**os.environ, **_SHARED, **(environment or {})},
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
