@@ -163,8 +163,9 @@ class GuardNode:
             self._target = command.reference
             self._send(command.reference, stamp)
         self._verdict_out.publish(messages.to_header(command.stamp, verdict.reason))
-        state = "stopped" if self._guard.stop_reason else "hold"
-        self._tell(f"{state}: {verdict.reason}" if verdict.is_hold else "policy")
+        stop = self._guard.stop_reason
+        state = f"stopped: {stop}" if stop else verdict.reason  # which begins with "hold: "
+        self._tell(state if verdict.is_hold else "policy")
 
     def _send(self, target: np.ndarray, stamp: float) -> None:
         if self._task.gripper:

@@ -15,9 +15,7 @@ from robostack.ros.environment import CHECKOUT
 
 STOP_S = 3.0  # s from the first SIGINT until all are gone and their last words are told
 LAST_S, WORDS_S = 1.0, 0.2  # s of these for those that stop last, and for the words
-GENTLE = (
-    0.7  # part of the time that a process has after SIGINT; the rest after SIGTERM, then SIGKILL
-)
+GENTLE = 0.7  # part of the time that a process has from SIGINT to SIGTERM; then SIGKILL
 YOUNG_S = 0.5  # s in which a process may not listen to signals yet
 POLL_S = 0.01
 

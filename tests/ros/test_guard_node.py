@@ -55,7 +55,7 @@ def holds(verdicts: list) -> list[str]:
 
 def test_targets_come_at_100_hz_and_hold_when_the_policy_falls_silent(plant, wire):
     targets = wire.hear(PoseStamped, topics.TARGET_POSE)
-    verdicts = wire.hear(Header, topics.VERDICT)
+    verdicts, states = wire.hear(Header, topics.VERDICT), wire.hear(String, topics.STATE)
     wire.start()
     plant.reset(1)
     assert plant.read()["reference"].value == pytest.approx(plant.read()["tool_pose"].value)
@@ -69,6 +69,7 @@ def test_targets_come_at_100_hz_and_hold_when_the_policy_falls_silent(plant, wir
 
     assert wait_until(lambda: holds(verdicts), 2.0)
     assert "no command for" in holds(verdicts)[0]
+    assert wait_until(lambda: states and states[-1].data == holds(verdicts)[0])
     begun, told = len(targets), len(holds(verdicts))
     clock.sleep(0.5)
     assert 40 <= len(targets) - begun <= 60, "targets end with the commands"
@@ -93,7 +94,7 @@ def test_emergency_stop_latches_until_a_person_clears_it(plant, wire):
     hold_still(plant, 0.3)
     assert wait_until(lambda: stop.get_subscription_count() == 1)
     stop.publish(messages.to_flag(True))
-    assert wait_until(lambda: any("stopped" in state.data for state in states))
+    assert wait_until(lambda: states and states[-1].data == "stopped: emergency_stop")
     stop.publish(messages.to_flag(False))
     plant.reset(2)
     hold_still(plant, 0.3)
