@@ -14,9 +14,10 @@ from robostack.core.guard import Guard
 from robostack.core.loop import Loop
 from robostack.core.plant import GuardedPlant, MockPlant
 from robostack.core.types import Command
+from robostack.ros import topics
 from robostack.ros.plant import RosPlant
 from robostack.twin.plant import TwinPlant
-from tests.ros.wire import connected, running_cell, wait_until
+from tests.ros.wire import Wire, connected, running_cell, wait_until
 
 ROBOT = catalog.robot("fr3")
 
@@ -137,6 +138,15 @@ def test_samples_have_the_shapes_and_names_that_every_plant_gives(plant, task):
 def test_reset_refuses_a_seed_that_is_no_seed(plant):
     with pytest.raises(PlantFault, match="refuses seed -1"):
         plant.reset(-1)
+
+
+def test_where_time_waits_nothing_is_told_by_the_second(cell, plant):
+    with connected(cell, Wire) as wire:
+        wire.start()
+        assert wait_until(lambda: wire.trigger(topics.RESET).success)
+        assert wire.trigger(topics.BEGIN).success
+        assert wire.session.node.count_publishers(topics.STATE) == 1
+        assert wire.session.node.count_publishers(topics.DIAGNOSTICS) == 0
 
 
 def test_close_twice(plant):
