@@ -11,13 +11,13 @@ import jax
 
 from benchmarks import cell, common, made_up
 from benchmarks.rows import Row, row
-from robostack.act import Progress
 from robostack.core import catalog, observe
 from robostack.core.loop import Loop
 from robostack.core.types import Step
 from robostack.learn.learner import Learner
 from robostack.learn.policy import LearnedPolicy, publish
 from robostack.learn.sac import Config, Sac
+from robostack.progress import Progress
 from robostack.ros import environment
 from robostack.store import params
 from robostack.store.episode import EpisodeWriter

@@ -46,7 +46,7 @@ class RunConfig:
     check_episodes: int = 20  # in a row, deterministic, nobody helps
     perfect_checks: int = 3  # in a row, then the best version is validated
     good_enough: float = 0.99  # success in validation that ends practice early
-    validation: int = 100  # episodes for each of the best versions, to choose one
+    validation: int = 200  # episodes for each of the best versions, to choose one
     evaluation: int = 100  # episodes on fresh seeds, at the end
     capacity: int = 100_000  # frames in the replay memory
     options: dict[str, float] = field(default_factory=dict)  # of the task
