@@ -1,30 +1,23 @@
-"""Versioned parameters: one safetensors file each, whole or not there, with the spec they fit and a hash.
+"""Versioned parameters: one safetensors file each, whole or not there, with the spec they fit and a hash."""
 
-The sha256 is taken over the whole file with the hash itself written as zeros, so no byte can change unseen.
-"""
-
-import hashlib
 import json
 import re
-import struct
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from safetensors import SafetensorError
-from safetensors import numpy as safetensors
 
 from robostack.core import spec as specs
 from robostack.core.errors import RobostackError
 from robostack.core.spec import Spec
+from robostack.store import tensors
 from robostack.store.disk import explained, write_whole
 from robostack.store.run import read_json, write_json
 
 FORMAT = "1"
 _NAME = re.compile(r"(\d{6,})\.safetensors")
-_ZEROS = b"0" * 64
 
 
 @dataclass(frozen=True)
@@ -53,42 +46,33 @@ def save(
     """Writes one version at a stroke and returns its path. Raises Unavailable."""
     with explained("make", folder):
         folder.mkdir(parents=True, exist_ok=True)
-    data = safetensors.save(
-        {name: np.array(array, order="C") for name, array in arrays.items()},
-        {
-            "format": FORMAT,
-            "version": str(version),
-            "spec": json.dumps(spec.as_dict()),
-            "meta": json.dumps(dict(meta or {})),
-            "sha256": _ZEROS.decode(),
-        },
-    )
+    labels = {
+        "format": FORMAT,
+        "version": str(version),
+        "spec": json.dumps(spec.as_dict()),
+        "meta": json.dumps(dict(meta or {})),
+    }
     path = path_of(folder, version)
-    write_whole(path, _put_hash(data, hashlib.sha256(data).hexdigest()))
+    write_whole(path, tensors.pack(arrays, labels))
     return path
 
 
 def load(path: Path, expected_spec: Spec | None = None) -> Parameters:
     """One version. Raises RobostackError if it is damaged, SpecMismatch if it fits another task."""
-    with explained("read", path):
-        data = path.read_bytes()
     try:
-        labels = _labels(data)
-        sha256 = labels["sha256"]
-        if hashlib.sha256(_put_hash(data, _ZEROS.decode())).hexdigest() != sha256:
-            raise RobostackError(f"{path} is damaged: its sha256 is not the one it was saved with")
+        labels, data = tensors.unpack(path)
         if labels["format"] != FORMAT:
             raise RobostackError(
                 f"{path} has parameter format {labels['format']}, this robostack reads {FORMAT}"
             )
         found = Parameters(
             version=int(labels["version"]),
-            arrays=safetensors.load(data),
+            arrays=tensors.arrays(data),
             spec=Spec.from_dict(json.loads(labels["spec"])),
             meta=json.loads(labels["meta"]),
-            sha256=sha256,
+            sha256=labels["sha256"],
         )
-    except (SafetensorError, struct.error, KeyError, TypeError, ValueError) as error:
+    except tensors.UNREADABLE as error:
         raise RobostackError(f"{path} is damaged or no parameter file: {error}") from None
     if expected_spec is not None:
         specs.require_equal(found.spec, expected_spec, f"the parameters in {path}")
@@ -127,17 +111,3 @@ def prune(folder: Path, keep: int, pinned: Collection[int] = ()) -> None:
     for version in sorted(set(old) - named - set(pinned)):
         with explained("remove", path_of(folder, version)):
             path_of(folder, version).unlink(missing_ok=True)
-
-
-def _labels(data: bytes) -> dict[str, str]:
-    """The strings in a safetensors file's own header."""
-    (size,) = struct.unpack_from("<Q", data)
-    return json.loads(data[8 : 8 + size])["__metadata__"]
-
-
-def _put_hash(data: bytes, sha256: str) -> bytes:
-    """The same file with another hash in it."""
-    (size,) = struct.unpack_from("<Q", data)
-    key = b'"sha256":"'
-    start = data.index(key, 8, 8 + size) + len(key)
-    return data[:start] + sha256.encode() + data[start + 64 :]
