@@ -30,6 +30,7 @@ def pack(arrays: Mapping[str, np.ndarray], labels: Mapping[str, str]) -> bytes:
         {name: np.array(array, order="C") for name, array in arrays.items()},
         {**labels, "sha256": _ZEROS.decode()},
     )
+    data = _in_order(data)
     return _put_hash(data, hashlib.sha256(data).hexdigest())
 
 
@@ -50,6 +51,16 @@ def unpack(path: Path) -> tuple[dict[str, str], bytes]:
 def arrays(data: bytes) -> dict[str, np.ndarray]:
     """The arrays in the bytes that `unpack` gave."""
     return safetensors.load(data)
+
+
+def _in_order(data: bytes) -> bytes:
+    """The same file with sorted labels: safetensors writes them in an order of chance."""
+    (size,) = struct.unpack_from("<Q", data)
+    header = json.loads(data[8 : 8 + size])
+    header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
+    text = json.dumps(header, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)  # tensors stay aligned
+    return struct.pack("<Q", len(text)) + text + data[8 + size :]
 
 
 def _put_hash(data: bytes, sha256: str) -> bytes:
