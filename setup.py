@@ -26,6 +26,7 @@ REQUIRES = [
     "opencv-python>=4.12",
     "gymnasium>=1.2",
     "mcap>=1.2",
+    "rosbags>=0.11",  # ROS 2 messages in episode files, where there is no ROS 2
     "safetensors>=0.5",
     "matplotlib>=3.9",
     "rich>=13.9",

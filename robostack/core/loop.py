@@ -33,11 +33,11 @@ class Policy(Protocol):
 
 
 class Recorder(Protocol):
-    """Keeps an episode while it happens."""
+    """Keeps an episode while it happens. `samples` are what the observation beside them was made from."""
 
-    def begin(self, header: EpisodeHeader, observation: np.ndarray) -> None: ...
+    def begin(self, header: EpisodeHeader, observation: np.ndarray, samples: Samples) -> None: ...
 
-    def append(self, step: Step, next_observation: np.ndarray) -> None: ...
+    def append(self, step: Step, next_observation: np.ndarray, samples: Samples) -> None: ...
 
     def end(self) -> None: ...
 
@@ -90,10 +90,12 @@ class Loop:
         seen = self._arm.begin(self._first_samples())
         age, read_at = self._age(seen.samples), self._plant.now
         self._ticker.start()  # now: waiting for the cell to settle is no lateness
-        header = self._header(kind, index, seed, drawn)
+        pictures = {name: [value] for name, value in observe.pictures(seen.samples).items()}
+        sizes = {name: list(value[0].shape[:2]) for name, value in pictures.items()}
+        header = self._header(kind, index, seed, drawn, sizes)
         observations, steps = [seen.observation], []
         if self._recorder:
-            self._recorder.begin(header, seen.observation)
+            self._recorder.begin(header, seen.observation, seen.samples)
         lateness = self._ticker.wait()
         for tick in range(self._task.steps):
             asked = np.clip(policy.act(seen.observation, rng), -1.0, 1.0)
@@ -123,8 +125,10 @@ class Loop:
             )
             steps.append(step)
             observations.append(after.observation)
+            for name, value in observe.pictures(samples).items():
+                pictures.setdefault(name, []).append(value)
             if self._recorder:
-                self._recorder.append(step, after.observation)
+                self._recorder.append(step, after.observation, samples)
             if self._on_tick:
                 self._on_tick(samples, step)
             seen, age = after, next_age
@@ -133,7 +137,8 @@ class Loop:
         if self._recorder:  # an episode that an error cut short stays marked as cut
             self._recorder.end()
         self._operator.end(steps[-1].terminated)
-        return Episode(header, np.stack(observations), tuple(steps))
+        film = {name: np.stack(values) for name, values in pictures.items()}
+        return Episode(header, np.stack(observations), tuple(steps), film)
 
     def _first_samples(self) -> Samples:
         """Samples after a reset, once they are all there and fresh."""
@@ -152,7 +157,9 @@ class Loop:
         """Of the oldest sample, s. Raises StaleSample."""
         return observe.require_fresh(samples, self._plant.now, self._sample_age)
 
-    def _header(self, kind: str, index: int, seed: int, drawn: dict[str, Any]) -> EpisodeHeader:
+    def _header(
+        self, kind: str, index: int, seed: int, drawn: dict[str, Any], cameras: dict[str, list[int]]
+    ) -> EpisodeHeader:
         return EpisodeHeader(
             index=index,
             kind=kind,
@@ -164,4 +171,5 @@ class Loop:
             code=__version__,
             drawn=drawn,
             started=clock.wall_time(),
+            cameras=cameras,
         )

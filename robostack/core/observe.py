@@ -94,9 +94,12 @@ def unpack(spec: Spec, observation: np.ndarray) -> Terms:
 
 
 def require_fresh(samples: Samples, now: float, limit: float) -> float:
-    """Age of the oldest signal, s. Raises StaleSample for one that is missing, older than `limit`, or not finite."""
+    """Age of the oldest signal or picture, s.
+
+    Raises StaleSample for one that is missing, older than `limit`, or not finite.
+    """
     oldest = 0.0
-    for name in SIGNALS:
+    for name in (*SIGNALS, *pictures(samples)):
         if (sample := samples.get(name)) is None:
             raise StaleSample(
                 f'no sample of "{name}" yet; the cell gives: {", ".join(sorted(samples)) or "nothing"}'
@@ -106,10 +109,16 @@ def require_fresh(samples: Samples, now: float, limit: float) -> float:
             raise StaleSample(
                 f'"{name}" is {age * 1e3:.0f} ms old, limit {limit * 1e3:.0f} ms; is its node alive?'
             )
-        if not np.isfinite(sample.value).all():
+        if name in SIGNALS and not np.isfinite(sample.value).all():
             raise StaleSample(f'"{name}" holds a value that is not finite: {sample.value}')
         oldest = max(oldest, age)
     return oldest
+
+
+def pictures(samples: Samples) -> dict[str, np.ndarray]:
+    """What the cameras saw, (H, W, 3) uint8 by name."""
+    values = {name: sample.value for name, sample in samples.items()}
+    return {name: v for name, v in values.items() if isinstance(v, np.ndarray) and v.ndim == 3}
 
 
 def observe(reset_pose: np.ndarray, samples: Samples) -> Terms:

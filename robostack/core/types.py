@@ -68,6 +68,8 @@ class EpisodeHeader:
     code: str  # version of robostack
     drawn: dict[str, Any] = field(default_factory=dict)  # what chance set for this episode
     started: str = ""  # wall clock, ISO 8601 UTC
+    cameras: dict[str, list[int]] = field(default_factory=dict)  # height, width of each, px
+    actor: str = ""  # which of several actors of a run; "" where there is one
 
 
 @dataclass(frozen=True)
@@ -77,14 +79,18 @@ class Episode:
     header: EpisodeHeader
     observations: np.ndarray  # (T + 1, n) float32
     steps: tuple[Step, ...]
+    # By camera, (T + 1, H, W, 3) uint8 RGB: what it saw when the observation was made.
+    pictures: Mapping[str, np.ndarray] = field(default_factory=dict)
 
     @property
     def is_success(self) -> bool:
         return bool(self.steps) and self.steps[-1].terminated and self.steps[-1].reward > 0
 
     @property
+    def person_steps(self) -> int:
+        """Steps in which the person acted."""
+        return sum(step.who == Who.PERSON for step in self.steps)
+
+    @property
     def person_share(self) -> float:
-        """Share of steps in which the person acted."""
-        return (
-            float(np.mean([step.who == Who.PERSON for step in self.steps])) if self.steps else 0.0
-        )
+        return self.person_steps / max(1, len(self.steps))

@@ -2,6 +2,7 @@
 
 import errno
 import os
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from io import FileIO
@@ -69,3 +70,38 @@ def sync_folder(folder: Path) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
+
+
+class Syncer:
+    """Owns a thread that brings a growing file to the disk, so that whoever writes never waits for it.
+
+    Steps that come while the disk works go with the next turn. What the disk refuses is raised at the next `ask`.
+    """
+
+    def __init__(self, handle: int):
+        self._handle, self._error = handle, None
+        self._is_asked, self._is_closed = threading.Event(), False
+        self._thread = threading.Thread(target=self._run, name="disk sync", daemon=True)
+        self._thread.start()
+
+    def ask(self) -> None:
+        """Returns at once. Raises the OSError of an earlier turn."""
+        if self._error:
+            raise self._error
+        self._is_asked.set()
+
+    def close(self) -> None:
+        """After the turn that is running."""
+        self._is_closed = True
+        self._is_asked.set()
+        self._thread.join()
+
+    def _run(self) -> None:
+        while not self._is_closed:
+            self._is_asked.wait()
+            self._is_asked.clear()
+            try:
+                os.fdatasync(self._handle)
+            except OSError as error:
+                self._error = error
+                return

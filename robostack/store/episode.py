@@ -1,30 +1,37 @@
 """Episodes on disk: one MCAP file each, grown step by step, readable at any moment and after any crash.
 
-Messages stand in a fixed order: header, observation 0, then step t and observation t + 1, at last the end. Each
-carries a checksum chained to the one before, so a cut, a flipped bit or a lost message end the file at its last
-whole step. Complete means that the end is there. Foxglove and `mcap cat` open these files.
+Records stand in a fixed order: header, observation 0, then step t and observation t + 1, at last the end. Before each
+observation stand the samples it was made from, as ROS 2 messages, pictures too. Each record carries a checksum
+chained over everything before it, so a cut, a flipped bit or a lost message end the file at its last whole step.
+Complete means that the end is there. Foxglove, `ros2 bag` and `mcap cat` open these files.
 """
 
 import errno
 import os
 import re
 import struct
-from collections.abc import Iterator, Set
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Set
 from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from pathlib import Path
-from typing import NamedTuple
+from types import MappingProxyType
+from typing import Any, NamedTuple
 
 import numpy as np
+from mcap.exceptions import McapError
 
 from robostack.core import spec as specs
 from robostack.core.errors import BadValue, RobostackError, SpecMismatch
+from robostack.core.observe import pictures
 from robostack.core.spec import Spec
-from robostack.core.types import Episode, EpisodeHeader, Step, Who
-from robostack.store import wire
+from robostack.core.types import Episode, EpisodeHeader, Samples, Step, Who
+from robostack.store import schema, sensors, wire
 from robostack.store.disk import explained
 
 _NAME = re.compile(r"(\d{6,})-.+\.mcap")
+CUT = "cut"  # folder inside an episodes folder for what was played again
+_NOTHING: Samples = MappingProxyType({})
 
 
 class Recording(NamedTuple):
@@ -35,33 +42,56 @@ class Recording(NamedTuple):
     is_complete: bool  # False: running or cut; the steps that are there are whole
 
 
-class EpisodeWriter:
-    """Owns the file of the episode that is running. A core.loop.Recorder; one after another."""
+class Outcome(NamedTuple):
+    """What became of a complete episode, without reading it all."""
 
-    def __init__(self, folder: Path | str, spec: Spec):
-        self._folder, self._spec = Path(folder), spec
+    header: EpisodeHeader
+    steps: int
+    is_success: bool
+    person_steps: int  # in which the person acted
+    parameters: int  # version that acted last, -1 for none
+
+
+class NothingWhole(RobostackError):
+    """An episode that was cut before its first observation was whole."""
+
+
+class EpisodeWriter:
+    """Owns the file of the episode that is running. A core.loop.Recorder; one after another.
+
+    Every step is with the system when `append` returns, so no end of this process loses it. `is_synced`: a thread
+    brings it to the disk too, within one step or so; else that happens when the episode ends.
+    """
+
+    def __init__(self, folder: Path | str, spec: Spec, is_synced: bool = False):
+        self._folder, self._spec, self._is_synced = Path(folder), spec, is_synced
         self._file: wire.MessageFile | None = None
 
-    def begin(self, header: EpisodeHeader, observation: np.ndarray) -> None:
+    def begin(
+        self, header: EpisodeHeader, observation: np.ndarray, samples: Samples = _NOTHING
+    ) -> None:
         """Starts a file. Raises Unavailable if this index has one already, or if the disk says no."""
         if header.spec != self._spec.digest:
             raise SpecMismatch(
                 f"episode {header.index} has spec {header.spec}, its writer {self._spec.digest}"
             )
         self._drop()  # an episode that nobody ended stays what it is: cut
-        self._index, self._count, self._is_success, self._time = header.index, 0, False, 0.0
-        about = {"format": wire.FORMAT, "header": asdict(header), "spec": self._spec.as_dict()}
-        # Stamps come with steps, so these two wait in memory for the first one.
-        self._opening = [(wire.HEADER, about), (wire.OBSERVATION, self._frame(0, observation))]
+        self._header, self._count = header, 0
+        self._is_success, self._person_steps, self._parameters = False, 0, -1
+        self._time = max((sample.stamp for sample in samples.values()), default=0.0)
+        frame, seen = self._frame(0, observation), list(self._seen(samples))
         path = self._folder / f"{header.index:06d}-{header.kind}.mcap"
         with explained("record", path):
             self._folder.mkdir(parents=True, exist_ok=True)
             if header.index in {index for index, _ in _listed(self._folder)}:
                 raise FileExistsError(errno.EEXIST, f"there is an episode {header.index} already")
-            self._file = wire.MessageFile(path, self._spec)
-            self._file.commit()
+            self._file = wire.MessageFile(path, self._spec, self._is_synced)
+        self._file.declare(sensors.kinds(samples))
+        about = {"format": wire.FORMAT, "header": asdict(header), "spec": self._spec.as_dict()}
+        opening = (schema.HEADER, self._time, about)
+        self._write(opening, *seen, (schema.OBSERVATION, self._time, frame))
 
-    def append(self, step: Step, next_observation: np.ndarray) -> None:
+    def append(self, step: Step, next_observation: np.ndarray, samples: Samples = _NOTHING) -> None:
         """Writes a step and the frame after it at one stroke: a reader sees both or neither."""
         record = {
             "step": self._count,
@@ -79,40 +109,57 @@ class EpisodeWriter:
         }
         self._time = step.stamp + self._spec.period
         frame = self._frame(self._count + 1, next_observation)
-        opening = [(name, step.stamp, about) for name, about in self._opening]
-        now = (wire.STEP, step.stamp, record)
-        self._write(*opening, now, (wire.OBSERVATION, self._time, frame))
-        self._opening = []
+        now = (schema.STEP, step.stamp, record)
+        self._write(now, *self._seen(samples), (schema.OBSERVATION, self._time, frame))
         self._count += 1
+        self._person_steps += step.who == Who.PERSON
+        self._parameters = int(step.parameters)
         self._is_success = bool(step.terminated and step.reward > 0)
 
     def end(self) -> None:
         """Marks the episode complete. Nothing happens when none is running, or when the disk gave out."""
         if self._file is None:
             return
-        opening = [(name, self._time, about) for name, about in self._opening]
-        record = {"steps": self._count, "is_success": self._is_success}
-        self._write(*opening, (wire.END, self._time, record), is_last=True)
+        record = {
+            "steps": self._count,
+            "is_success": self._is_success,
+            "person_steps": self._person_steps,
+            "parameters": self._parameters,
+        }
+        self._write((schema.END, self._time, record), outcome=record)
         self._drop()
 
-    def _write(self, *messages: tuple[str, float, dict], is_last: bool = False) -> None:
+    def _write(self, *messages: Any, outcome: dict | None = None) -> None:
         assert self._file is not None, "append before begin"
         try:
-            self._file.add(*messages)
+            self._file.add(*messages, at=self._time)
         except (ValueError, TypeError, OverflowError) as error:
-            raise BadValue(f"episode {self._index}, step {self._count}: {error}") from None
+            raise BadValue(f"episode {self._header.index}, step {self._count}: {error}") from None
         try:
             with explained("record", self._file.path):
-                self._file.finish() if is_last else self._file.commit()
+                if outcome is None:
+                    self._file.commit()
+                else:
+                    self._file.finish({"header": asdict(self._header), **outcome})
         except RobostackError:
             self._drop()  # a torn step stays behind and is ignored by readers
             raise
+
+    def _seen(self, samples: Samples) -> Iterator[sensors.Message]:
+        """The frame's samples; the cameras' are those that the header promises. Raises BadValue."""
+        found = {name: list(value.shape[:2]) for name, value in pictures(samples).items()}
+        if found != self._header.cameras:
+            raise BadValue(
+                f"episode {self._header.index}, step {self._count}: got pictures {found or 'of no camera'}, "
+                f"expected {self._header.cameras or 'none'}"
+            )
+        return sensors.messages(samples)
 
     def _frame(self, number: int, observation: np.ndarray) -> dict:
         values = np.asarray(observation, np.float32).tolist()  # as doubles: exact
         if len(values) != self._spec.observation_size:
             raise BadValue(
-                f"episode {self._index}, frame {number}: got {len(values)} numbers, "
+                f"episode {self._header.index}, frame {number}: got {len(values)} numbers, "
                 f"expected {self._spec.observation_size}"
             )
         terms, start = {}, 0
@@ -128,59 +175,93 @@ class EpisodeWriter:
             self._file = None
 
 
-def read_episode(path: Path | str, expected_spec: Spec | None = None) -> Episode:
+def read_episode(
+    path: Path | str, expected_spec: Spec | None = None, has_pictures: bool = True
+) -> Episode:
     """The episode up to its last whole step. Raises RobostackError, or SpecMismatch with the difference."""
-    return recover(path, expected_spec).episode
+    return recover(path, expected_spec, has_pictures).episode
 
 
-def recover(path: Path | str, expected_spec: Spec | None = None) -> Recording:
-    """As `read_episode`, and whether the episode is complete."""
-    with _reading(path) as messages:
-        return _parse(path, messages, expected_spec)
+def recover(
+    path: Path | str, expected_spec: Spec | None = None, has_pictures: bool = True
+) -> Recording:
+    """As `read_episode`, and whether the episode is complete. Without pictures it takes less memory."""
+    with _reading(path):
+        data = Path(path).read_bytes()
+        return _parse(path, wire.messages(data), expected_spec, has_pictures)
+
+
+def outcome(path: Path | str) -> Outcome | None:
+    """What became of an episode, read from the file's end; None for one that is not complete.
+
+    A file of an older robostack is read whole. Raises RobostackError.
+    """
+    with _reading(path):
+        found = wire.outcome(Path(path))
+        if found is not None:
+            return Outcome(**{**found, "header": EpisodeHeader(**found["header"])})
+        if not wire.is_finished(Path(path)):
+            return None
+    episode, _, is_complete = recover(path, has_pictures=False)
+    if not is_complete:
+        return None
+    version = episode.steps[-1].parameters if episode.steps else -1
+    return Outcome(
+        episode.header, len(episode.steps), episode.is_success, episode.person_steps, version
+    )
 
 
 @contextmanager
-def _reading(path: Path | str) -> Iterator[Iterator[tuple[str, dict]]]:
-    """The file's whole messages; what does not fit together becomes a RobostackError."""
+def _reading(path: Path | str) -> Iterator[None]:
+    """What does not fit together becomes a RobostackError."""
     try:
         with explained("read", Path(path)):
-            data = Path(path).read_bytes()
-        yield wire.messages(data)
-    except (struct.error, KeyError, TypeError, ValueError) as error:
+            yield
+    except wire.NewerFormat as error:
+        raise RobostackError(f"{path} {error}") from None
+    except (struct.error, KeyError, TypeError, ValueError, McapError) as error:
         raise RobostackError(f"{path} is no episode file: {error}") from None
 
 
 def _parse(
-    path: Path | str, messages: Iterator[tuple[str, dict]], expected_spec: Spec | None
+    path: Path | str,
+    messages: Iterator[tuple[str, Any]],
+    expected_spec: Spec | None,
+    has_pictures: bool,
 ) -> Recording:
     header, spec = _opening(path, next(messages, None))
     if expected_spec is not None:
         specs.require_equal(spec, expected_spec, f"the terms of {path}")
-    frames, records, waiting, is_complete = [], [], None, False
+    cameras = {sensors.topic_of_camera(name): name for name in header.cameras if has_pictures}
+    frames, films = [], {name: [] for name in cameras.values()}
+    records, waiting, seen, is_complete = [], None, {}, False
     for name, record in messages:
-        if name == wire.STEP:
+        if name == schema.STEP:
             waiting = record
-        elif name == wire.OBSERVATION:
+        elif name == schema.OBSERVATION:
             frames.append([x for term in spec.observation for x in record["terms"][term.name]])
+            for camera, film in films.items():
+                film.append(sensors.picture(seen[camera]))
             records += [waiting] if waiting else []
-        elif name == wire.END:
-            is_complete = record["steps"] == len(records)
+        elif name == schema.END:
+            is_complete = True
+        elif name in cameras:
+            seen[cameras[name]] = record
     if not frames:
-        raise RobostackError(f"{path} holds no whole observation: it was cut in its first step")
+        raise NothingWhole(f"{path} holds no whole observation: it was cut in its first step")
     observations = np.array(frames, np.float32)
     steps = tuple(_step(record, observations[i]) for i, record in enumerate(records))
-    return Recording(Episode(header, observations, steps), spec, is_complete)
+    pictures = {name: np.stack(film) for name, film in films.items()}
+    return Recording(Episode(header, observations, steps, pictures), spec, is_complete)
 
 
-def _opening(path: Path | str, message: tuple[str, dict] | None) -> tuple[EpisodeHeader, Spec]:
-    if message is None or message[0] != wire.HEADER:
-        raise RobostackError(f"{path} holds no whole header: it was cut in its first step")
-    if (got := message[1]["format"]) != wire.FORMAT:
-        raise RobostackError(
-            f"{path} has episode format {got}, this robostack reads {wire.FORMAT}; "
-            "read it with the robostack that wrote it, or a newer one"
-        )
-    return EpisodeHeader(**message[1]["header"]), Spec.from_dict(message[1]["spec"])
+def _opening(path: Path | str, message: tuple[str, Any] | None) -> tuple[EpisodeHeader, Spec]:
+    if message is None or message[0] != schema.HEADER:
+        raise NothingWhole(f"{path} holds no whole header: it was cut in its first step")
+    header = EpisodeHeader(**message[1]["header"])
+    if not isinstance(header.index, int) or not isinstance(header.cameras, dict):
+        raise RobostackError(f"{path} is no episode file: its header is not one")
+    return header, Spec.from_dict(message[1]["spec"])
 
 
 def _step(record: dict, observation: np.ndarray) -> Step:
@@ -215,34 +296,69 @@ def _is_finished(path: Path) -> bool:
 
 
 class EpisodeFollower:
-    """Owns the memory of which episodes of a folder it has given out."""
+    """Owns the memory of which episodes of a folder, and of the folders of its actors, it has given out.
 
-    def __init__(self, folder: Path | str, expected_spec: Spec | None = None):
+    `with_cut`: also those that were cut and are followed by another one, as far as they are whole.
+    """
+
+    def __init__(
+        self,
+        folder: Path | str,
+        expected_spec: Spec | None = None,
+        has_pictures: bool = True,
+        with_cut: bool = False,
+    ):
         self._folder, self._expected_spec = Path(folder), expected_spec
-        self._given: set[str] = set()
+        self._has_pictures, self._with_cut = has_pictures, with_cut
+        self._given: dict[Path, set[str]] = defaultdict(set)
 
     def poll(self) -> list[Episode]:
-        """Complete episodes not given before, by index. Reads each file once; costs little when there is none.
+        """Episodes not given before, by actor and index. Reads each file once; costs little when there is none.
 
-        Running and cut ones are passed over. A damaged file or another spec raises, once: polling again goes on.
+        Running ones are passed over. A damaged file or another spec raises, once: polling again goes on.
         """
         new: list[Episode] = []
-        for _, name in _listed(self._folder, self._given):
-            path = self._folder / name
-            if not _is_finished(path):
-                continue
-            try:
-                found = recover(path, self._expected_spec)
-                if not found.is_complete:
-                    raise RobostackError(
-                        f"{path} is damaged after step {len(found.episode.steps)}: "
-                        "its checksums do not fit; move it away"
-                    )
-            except RobostackError:
-                if new:
-                    return new  # first what is good; the next poll raises
-                self._given.add(name)
-                raise
-            self._given.add(name)
-            new.append(found.episode)
+        for folder in (self._folder, *_actors(self._folder)):
+            given = self._given[folder]
+            waiting = _listed(folder, given)
+            for index, name in waiting:
+                path, is_last = folder / name, index == waiting[-1][0]
+                is_cut = not _is_finished(path)
+                if is_cut and (is_last or not self._with_cut):
+                    continue
+                try:
+                    episode = self._read(path, is_cut)
+                except RobostackError as error:
+                    if is_cut and isinstance(error, NothingWhole):
+                        given.add(name)
+                        continue
+                    if new:
+                        return new  # first what is good; the next poll raises
+                    given.add(name)
+                    raise
+                given.add(name)
+                new += [episode] if episode.steps or not is_cut else []
         return new
+
+    def skip(self, names: Iterable[str]) -> None:
+        """Takes these files as given: "000012-practice.mcap", or "actor/000012-practice.mcap"."""
+        for name in names:
+            path = self._folder / name
+            self._given[path.parent].add(path.name)
+
+    def _read(self, path: Path, is_cut: bool) -> Episode:
+        episode, _, is_complete = recover(path, self._expected_spec, self._has_pictures)
+        if not is_complete and not is_cut:
+            raise RobostackError(
+                f"{path} is damaged after step {len(episode.steps)}: its checksums do not fit; move it away"
+            )
+        return episode
+
+
+def _actors(folder: Path) -> list[Path]:
+    """Folders of named actors."""
+    try:
+        found = [entry.path for entry in os.scandir(folder) if entry.is_dir()]
+    except FileNotFoundError:
+        return []
+    return sorted(path for path in map(Path, found) if path.name != CUT)

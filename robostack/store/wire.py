@@ -1,47 +1,58 @@
-"""How an episode's messages stand in a file: JSON with chained checksums, in the records of MCAP.
+"""How an episode's messages stand in a file: all ROS 2 messages, in the records of MCAP.
 
-One message is one step, so nothing is chunked or compressed: a step must be on its way to the disk when the tick ends.
+Ours are JSON in std_msgs/String, since rosbag2 plays no file in which some messages are not CDR; their schemas stand
+in a metadata record at the file's start. Each of ours carries a checksum chained over everything before it, the
+sensors' messages too. One commit is one step, so nothing is chunked or compressed: a step must be on its way to the
+disk when the tick ends.
 """
 
 import json
 import os
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 from zlib import crc32
 
 import numpy as np
+from mcap.reader import make_reader
 from mcap.writer import MCAP0_MAGIC, IndexType, Writer
 
 from robostack import __version__
-from robostack.core.spec import Spec, Term
-from robostack.core.types import Who
-from robostack.store.disk import sync_folder, write_all
+from robostack.core.spec import Spec
+from robostack.store import sensors
+from robostack.store.disk import Syncer, sync_folder, write_all
+from robostack.store.schema import END, HEADER, OBSERVATION, RECORDS, STEP, schemas
 
-FORMAT = 1  # of episode files; raised when an older robostack could not read a newer file
+FORMAT = 2  # of episode files; raised when an older robostack could not read a newer file
+# Metadata records of MCAP: JSON schemas by record, and what became of the episode, found from the file's end.
+SCHEMAS, OUTCOME = "robostack.schemas", "robostack.outcome"
 
-HEADER, OBSERVATION, STEP, END = "header", "observation", "step", "end"
-_CHANNELS = {name: number for number, name in enumerate((HEADER, OBSERVATION, STEP, END), start=1)}
 _PREFIX = "/episode/"
 _CHANNEL, _MESSAGE = 0x04, 0x05  # opcodes of MCAP, https://mcap.dev/spec
 _CHECKSUM = b',"crc32":'
 _LATEST = 1.8e10  # s; MCAP counts nanoseconds in 64 bits
+_MOST_BYTES = 64 * 2**20  # of one record: a picture of 20 megapixels
 
 
 class MessageFile:
-    """Owns one growing file. What was added reaches the system in one write, at `commit`. Raises OSError."""
+    """Owns one growing file. What was added reaches the system in one write, at `commit`. Raises OSError.
 
-    def __init__(self, path: Path, spec: Spec):
+    `is_synced`: the disk is told after each commit too, in the background, for a cell whose power may fail.
+    """
+
+    def __init__(self, path: Path, spec: Spec, is_synced: bool = False):
         self.path = path
         self._file = open(path, "xb", buffering=0)  # noqa: SIM115 - closed by close()
+        self._syncer = Syncer(self._file.fileno()) if is_synced else None
         self._pending, self._size, self._chain = bytearray(), 0, 0
-        # Indexes are for chunks, and there are none.
-        self._writer = Writer(self, index_types=IndexType.NONE, use_chunking=False)  # type: ignore[arg-type]
-        self._writer.start(library=f"robostack {__version__}")
-        for name, schema in _schemas(spec).items():
-            title = f"robostack.episode.{name}"
-            number = self._writer.register_schema(title, "jsonschema", json.dumps(schema).encode())
-            self._writer.register_channel(_PREFIX + name, "json", number)
+        self._channels: dict[str, int] = {}  # by topic
+        # Indexes of messages are for chunks, and there are none.
+        self._writer = Writer(self, index_types=IndexType.METADATA, use_chunking=False)  # type: ignore[arg-type]
+        self._writer.start(profile="ros2", library=f"robostack {__version__}")
+        published = {name: json.dumps(schema) for name, schema in schemas(spec).items()}
+        self._writer.add_metadata(SCHEMAS, published)
+        self.declare({_PREFIX + name: sensors.TEXT for name in RECORDS})
 
     def write(self, data: bytes) -> None:
         """For the MCAP writer."""
@@ -51,32 +62,60 @@ class MessageFile:
         """For the MCAP writer."""
         return self._size + len(self._pending)
 
-    def add(self, *messages: tuple[str, float, dict]) -> None:
-        """Adds (name, stamp in s, record) messages, or none of them. Raises ValueError or TypeError."""
+    def declare(self, kinds: Mapping[str, str]) -> None:
+        """Makes channels: message type by topic."""
+        numbers: dict[str, int] = {}
+        for topic, kind in kinds.items():
+            if kind not in numbers:
+                text = sensors.definition(kind).encode()
+                numbers[kind] = self._writer.register_schema(kind, sensors.SCHEMA_ENCODING, text)
+            self._channels[topic] = self._writer.register_channel(
+                topic, sensors.ENCODING, numbers[kind]
+            )
+
+    def add(self, *messages: tuple[str, float, dict] | sensors.Message, at: float = 0.0) -> None:
+        """Adds (name, stamp in s, record) and sensors' messages, or none of them; the latter are logged `at`, s.
+
+        Raises ValueError or TypeError.
+        """
         chain, ready = self._chain, []
-        for name, stamp, record in messages:
+        for message in messages:
+            if isinstance(message, sensors.Message):
+                if message.topic not in self._channels:
+                    raise ValueError(f"{message.topic} was not there when the episode began")
+                channel, data = self._channels[message.topic], bytes(message.data)
+                chain = _checksum(message.topic, data, chain)
+                ready.append((channel, _time(at), data, _time(message.stamp)))
+                continue
+            name, stamp, record = message
             text = json.dumps(record, allow_nan=False, separators=(",", ":"), default=_plain)
             body = text.encode()[:-1]
             chain = _checksum(name, body, chain)
-            time = round(min(max(0.0, stamp), _LATEST) * 1e9)
-            ready.append((_CHANNELS[name], time, body + _CHECKSUM + b"%d}" % chain))
-        for channel, time, data in ready:
-            self._writer.add_message(channel, time, data, time)
+            data = sensors.to_text((body + _CHECKSUM + b"%d}" % chain).decode())
+            ready.append((self._channels[_PREFIX + name], _time(stamp), data, _time(stamp)))
+        for channel, logged, data, published in ready:
+            self._writer.add_message(channel, logged, data, published)
         self._chain = chain
 
     def commit(self) -> None:
         data, self._pending = self._pending, bytearray()
         write_all(self._file, data)
         self._size += len(data)
+        if self._syncer:
+            self._syncer.ask()
 
-    def finish(self) -> None:
+    def finish(self, became: dict[str, Any]) -> None:
         """Closes the file as MCAP asks: after this it ends in MCAP's magic and outlives a power cut."""
+        text = json.dumps(became, allow_nan=False, default=_plain)
+        self._writer.add_metadata(OUTCOME, {"json": text, "crc32": str(crc32(text.encode()))})
         self._writer.finish()
         self.commit()
         os.fsync(self._file.fileno())
         sync_folder(self.path.parent)
 
     def close(self) -> None:
+        if self._syncer:
+            self._syncer.close()
         self._file.close()
 
 
@@ -88,34 +127,196 @@ def is_finished(path: Path) -> bool:
         return size > 2 * len(MCAP0_MAGIC) and file.read() == MCAP0_MAGIC
 
 
-def messages(data: bytes) -> Iterator[tuple[str, dict]]:
-    """(name, record) of every whole message, up to the first that is cut, damaged or out of order."""
-    place, chain, names = len(MCAP0_MAGIC), 0, {}
-    if data[:place] != MCAP0_MAGIC:
-        raise ValueError("it does not begin as MCAP does")
-    while place + 9 <= len(data):
-        opcode, size = struct.unpack_from("<BQ", data, place)
-        start, place = place + 9, place + 9 + size
-        if place > len(data):
-            return
+def outcome(path: Path) -> dict[str, Any] | None:
+    """What `finish` was told, or None where it was not or by an older robostack. Raises OSError, ValueError."""
+    if not is_finished(path):
+        return None
+    with open(path, "rb") as file:
+        for record in make_reader(file).iter_metadata():
+            if record.name == OUTCOME:
+                text = record.metadata["json"]
+                if record.metadata["crc32"] != str(crc32(text.encode())):
+                    raise ValueError("its last record is damaged")
+                return json.loads(text)
+    return None
+
+
+class Chain:
+    """Owns what a reader must know between two messages: channels, the checksum, and which record comes next."""
+
+    def __init__(self):
+        self.steps = -1  # whole ones so far; -1 before the first observation
+        self.is_ended = False
+        self._names: dict[
+            int, tuple[str, bool]
+        ] = {}  # topic, and whether it is plain JSON, as format 1 has it
+        self._value, self._next = 0, HEADER
+
+    def take(self, opcode: int, body: memoryview) -> tuple[str, Any] | None:
+        """(name, record) or (topic, serialised message), or None for what is neither. Raises ValueError for damage.
+
+        A sensor's message is to be trusted only when the next record has come.
+        """
         if opcode == _CHANNEL:
-            number, _, length = struct.unpack_from("<HHI", data, start)
-            names[number] = (
-                data[start + 8 : start + 8 + length].decode(errors="replace").removeprefix(_PREFIX)
-            )
-        elif opcode == _MESSAGE:
-            (number,) = struct.unpack_from("<H", data, start)
-            body, _, checksum = data[start + 22 : place].rpartition(_CHECKSUM)
-            name = names.get(number, "")
-            chain = _checksum(name, body, chain)
-            if checksum != b"%d}" % chain:
-                return
-            yield name, json.loads(body + b"}")
+            number, _, length = struct.unpack_from("<HHI", body)
+            topic, encoding = bytes(body[8 : 8 + length]).decode(), body[12 + length :]
+            self._names[number] = topic, encoding[:4] == b"json"
+        if opcode != _MESSAGE:
+            return None
+        if self.is_ended:
+            raise ValueError("a message follows the end")
+        (number,) = struct.unpack_from("<H", body)
+        (topic, is_plain), data = self._names[number], body[22:]
+        if not topic.startswith(_PREFIX):
+            self._value = _checksum(topic, data, self._value)
+            return topic, data
+        text = bytes(data) if is_plain else sensors.from_text(bytes(data))
+        return self._record(topic.removeprefix(_PREFIX), text)
+
+    def _record(self, name: str, data: bytes) -> tuple[str, dict]:
+        body, _, checksum = data.rpartition(_CHECKSUM)
+        self._value = _checksum(name, body, self._value)
+        if checksum != b"%d}" % self._value:
+            raise ValueError(f"the checksum of a {name} does not fit")
+        record = json.loads(body + b"}", parse_constant=_refuse)
+        if name != self._next and not (name == END and self._next == STEP):
+            raise ValueError(f"a {name} stands where a {self._next} should")
+        if name == HEADER:
+            require_known(record["format"])
+        elif name == END:
+            self.is_ended = True
+            if record["steps"] != self.steps:
+                raise ValueError(f"its end counts {record['steps']} steps, {self.steps} are there")
+        elif name == STEP and record["step"] != self.steps:
+            raise ValueError(f"step {record['step']} stands where step {self.steps} should")
+        elif name == OBSERVATION:
+            self.steps += 1
+            if record["frame"] != self.steps:
+                raise ValueError(f"frame {record['frame']} stands where frame {self.steps} should")
+        self._next = STEP if name == OBSERVATION else OBSERVATION
+        return name, record
 
 
-def _checksum(name: str, body: bytes, chain: int) -> int:
+class NewerFormat(ValueError):
+    """A file of a format that only a newer robostack reads."""
+
+
+def require_known(got: object) -> None:
+    """Raises NewerFormat, with both versions."""
+    if not isinstance(got, int) or not 1 <= got <= FORMAT:
+        raise NewerFormat(
+            f"has episode format {got}, this robostack reads up to {FORMAT}; "
+            "read it with the robostack that wrote it, or a newer one"
+        )
+
+
+def messages(data: bytes | memoryview) -> Iterator[tuple[str, Any]]:
+    """(name, record) and (topic, message) in order, up to the first that is cut, damaged or out of place.
+
+    Sensors' messages after the last record are not to be trusted. Raises NewerFormat, or ValueError for another file.
+    """
+    view, chain = memoryview(data), Chain()
+    if view[: len(MCAP0_MAGIC)] != MCAP0_MAGIC[: len(view)]:
+        raise ValueError("it does not begin as MCAP does")
+    records = _records(view, len(MCAP0_MAGIC))
+    while True:
+        try:
+            opcode, start, stop = next(records)
+            item = chain.take(opcode, view[start:stop])
+        except NewerFormat:
+            raise
+        except (StopIteration, *_DAMAGE):
+            return
+        if item:
+            yield item
+
+
+# What bytes that are not ours lead to: too short, no such channel, no JSON, too deep, not text.
+_DAMAGE = (ValueError, KeyError, TypeError, RecursionError, struct.error)
+
+
+class Prefix:
+    """Owns the check of a file that grows elsewhere: how much of what came is whole, and whether more can be."""
+
+    def __init__(self):
+        self.size = 0  # bytes up to the last whole step; all bytes once the file is finished
+        self.is_finished = False
+        self.error = ""  # why nothing after `size` can become good
+        self._chain, self._tail, self._start = Chain(), bytearray(), 0  # the tail begins at `start`
+        self._needed = len(MCAP0_MAGIC)  # bytes of the tail before which nothing can be said
+
+    @property
+    def steps(self) -> int:
+        """Whole steps up to `size`."""
+        return max(0, self._chain.steps)
+
+    def feed(self, data: bytes | memoryview) -> None:
+        """The next bytes of the file."""
+        if self.error:
+            return
+        self._tail += data
+        if len(self._tail) < self._needed:
+            return
+        try:
+            used = self._advance(memoryview(bytes(self._tail)))
+        except _DAMAGE as error:
+            self.error = str(error) or type(error).__name__
+            return
+        del self._tail[:used]
+        self._start += used
+        if len(self._tail) >= 9:  # a record that has begun; its size was looked at
+            self._needed = 9 + struct.unpack_from("<BQ", self._tail)[1]
+        else:
+            self._needed = len(MCAP0_MAGIC)
+
+    def _advance(self, view: memoryview) -> int:
+        """Takes whole records; returns how many bytes they are. Raises one of _DAMAGE."""
+        magic, place = len(MCAP0_MAGIC), 0
+        if not self._start:
+            if view[:magic] != MCAP0_MAGIC:
+                raise ValueError("it does not begin as MCAP does")
+            place = magic
+        for opcode, start, place in _records(view, place):  # noqa: B020 - place: of the next
+            before = self._chain.steps
+            self._chain.take(opcode, view[start:place])
+            if self._chain.steps > before or self._chain.is_ended:
+                self.size = self._start + place
+        rest = view[place:]
+        if self.is_finished or rest[:1] == MCAP0_MAGIC[:1]:
+            if self.is_finished or not self._chain.is_ended or rest != MCAP0_MAGIC[: len(rest)]:
+                raise ValueError("something follows the file's end")
+            if len(rest) == len(MCAP0_MAGIC):
+                place = len(view)
+                self.size, self.is_finished = self._start + place, True
+        return place
+
+
+def _records(view: memoryview, place: int) -> Iterator[tuple[int, int, int]]:
+    """(opcode, start, stop) of each whole record from `place` on. Raises ValueError for one too large to be ours."""
+    while place + 9 <= len(view):
+        opcode, size = struct.unpack_from("<BQ", view, place)
+        if opcode == MCAP0_MAGIC[0]:
+            return  # the end of the file
+        if size > _MOST_BYTES:
+            raise ValueError(f"a record of {size} bytes, at most {_MOST_BYTES} are expected")
+        start, place = place + 9, place + 9 + size
+        if place > len(view):
+            return
+        yield opcode, start, place
+
+
+def _checksum(name: str, body: bytes | memoryview, chain: int) -> int:
     """CRC-32 of the message before, this one's name and its body."""
     return crc32(body, crc32(name.encode(), chain))
+
+
+def _time(stamp: float) -> int:
+    """ns, as far as MCAP can count."""
+    return round(min(max(0.0, stamp), _LATEST) * 1e9)
+
+
+def _refuse(name: str) -> None:
+    raise ValueError(f"{name} is no JSON")
 
 
 def _plain(value: object) -> object:
@@ -123,46 +324,3 @@ def _plain(value: object) -> object:
     if isinstance(value, np.ndarray | np.generic):
         return value.tolist()
     raise TypeError(f"a {type(value).__name__} has no place in JSON")
-
-
-def _schemas(spec: Spec) -> dict[str, dict]:
-    """JSON schema of each message, in the order of their channels."""
-    number, text, flag = {"type": "number"}, {"type": "string"}, {"type": "boolean"}
-    count, anything, action = {"type": "integer"}, {"type": "object"}, _numbers(*spec.action)
-    terms = {
-        "type": "object",
-        "properties": {term.name: _numbers(term) for term in spec.observation},
-    }
-    step = {
-        "action_policy": action,
-        "action": action,
-        "who": {"enum": [who.name.lower() for who in Who]},
-    }
-    step |= {"reward": number, "terminated": flag, "truncated": flag, "parameters": count}
-    step |= {"stamp": number, "age": number, "lateness": number, "guard": text}
-    records = {
-        HEADER: {"format": count, "header": anything, "spec": anything},
-        OBSERVATION: {"frame": count, "terms": terms},
-        STEP: {"step": count, **step},
-        END: {"steps": count, "is_success": flag},
-    }
-    return {
-        name: {
-            "$schema": "https://json-schema.org/draft/2020-12/schema",
-            "type": "object",
-            "properties": {**properties, "crc32": count},
-            "required": [*properties, "crc32"],
-        }
-        for name, properties in records.items()
-    }
-
-
-def _numbers(*terms: Term) -> dict:
-    """An array as long as the terms together, described by their units, frames and scales."""
-    size = sum(term.size for term in terms)
-    about = (
-        f"{t.name}: {t.unit}; frame: {t.frame or 'none'}; value = number times {list(t.scale)}"
-        for t in terms
-    )
-    array = {"type": "array", "items": {"type": "number"}, "minItems": size, "maxItems": size}
-    return {**array, "description": "; ".join(about)}

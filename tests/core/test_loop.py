@@ -31,11 +31,11 @@ class Recorder:
     def __init__(self):
         self.calls, self.frames, self.steps = [], [], []
 
-    def begin(self, header, observation):
+    def begin(self, header, observation, samples):
         self.calls.append("begin")
         self.header, self.frames, self.steps = header, [observation], []
 
-    def append(self, step, next_observation):
+    def append(self, step, next_observation, samples):
         self.calls.append("append")
         self.steps.append(step)
         self.frames.append(next_observation)

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from mcap.reader import make_reader
+from mcap_ros2.decoder import DecoderFactory
 
 from robostack.core.errors import BadValue, RobostackError, SpecMismatch, Unavailable
 from robostack.core.spec import Spec, Term
@@ -20,6 +21,7 @@ from robostack.store.episode import (
     EpisodeWriter,
     episode_paths,
     next_index,
+    outcome,
     read_episode,
     recover,
 )
@@ -101,27 +103,39 @@ def test_any_finite_episode_comes_back_equal(spec, data):
 def test_other_tools_read_the_file(tmp_path, spec, make_episode):
     episode = make_episode(length=4)
     with open(write(tmp_path, spec, episode), "rb") as file:
-        messages = list(make_reader(file, validate_crcs=True).iter_messages(log_time_order=False))
-    topics = [channel.topic for _, channel, _ in messages]
+        reader = make_reader(file, validate_crcs=True, decoder_factories=[DecoderFactory()])
+        decoded = list(reader.iter_decoded_messages(log_time_order=False))
+        assert reader.get_header().profile == "ros2"
+    topics = [channel.topic for _, channel, _, _ in decoded]
     assert topics == [
         "/episode/header",
         "/episode/observation",
         *["/episode/step", "/episode/observation"] * 4,
         "/episode/end",
     ]
-    assert all(channel.message_encoding == "json" for _, channel, _ in messages)
-    assert all(schema and schema.encoding == "jsonschema" for schema, _, _ in messages)
-    assert [m.log_time for _, c, m in messages if c.topic == "/episode/step"] == [
+    assert all(channel.message_encoding == "cdr" for _, channel, _, _ in decoded)
+    assert all(isinstance(json.loads(text.data), dict) for _, _, _, text in decoded)
+    assert [m.log_time for _, c, m, _ in decoded if c.topic == "/episode/step"] == [
         round(step.stamp * 1e9) for step in episode.steps
     ]
 
 
-def test_every_message_fits_its_published_schema(tmp_path, spec, make_episode):
+def test_every_record_fits_its_published_schema(tmp_path, spec, make_episode):
     jsonschema = pytest.importorskip("jsonschema")
     with open(write(tmp_path, spec, make_episode()), "rb") as file:
-        for schema, _, message in make_reader(file).iter_messages():
-            assert schema
-            jsonschema.validate(json.loads(message.data), json.loads(schema.data))
+        reader = make_reader(file, decoder_factories=[DecoderFactory()])
+        [published] = [m.metadata for m in reader.iter_metadata() if m.name == wire.SCHEMAS]
+        for _, channel, _, text in reader.iter_decoded_messages():
+            schema = json.loads(published[channel.topic.removeprefix("/episode/")])
+            jsonschema.validate(json.loads(text.data), schema)
+
+
+def test_files_of_format_1_are_still_read(make_episode):
+    """Written by robostack 0.1.0: records as plain JSON, no samples, no outcome."""
+    found = recover(Path(__file__).parent / "format_1.mcap")
+    assert found.is_complete
+    assert_same(found.episode, replace(make_episode(), header=found.episode.header))
+    assert outcome(Path(__file__).parent / "format_1.mcap").steps == 3
 
 
 def test_a_reader_sees_each_whole_step_while_the_episode_runs(tmp_path, spec, make_episode):
@@ -232,9 +246,9 @@ def test_another_spec_is_refused_with_its_differences(tmp_path, spec, make_episo
 
 def test_an_unknown_format_is_refused_with_both_numbers(tmp_path, spec, make_episode, monkeypatch):
     with monkeypatch.context() as patch:
-        patch.setattr(wire, "FORMAT", 2)
+        patch.setattr(wire, "FORMAT", 3)
         path = write(tmp_path, spec, make_episode())
-    with pytest.raises(RobostackError, match="episode format 2, this robostack reads 1"):
+    with pytest.raises(RobostackError, match="episode format 3, this robostack reads up to 2"):
         read_episode(path)
 
 
