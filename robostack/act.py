@@ -17,7 +17,7 @@ from robostack.core.plant import GuardedPlant, Plant
 from robostack.core.types import Episode, Samples, Step
 from robostack.learn.policy import LearnedPolicy
 from robostack.progress import Progress
-from robostack.store import params
+from robostack.store import params, pulse
 from robostack.store.episode import EpisodeWriter, next_index
 from robostack.store.run import Run
 from robostack.twin.plant import TwinPlant
@@ -197,6 +197,7 @@ class Actor:
         self.progress.write()
 
     def _check_stopped(self) -> None:
+        pulse.beat()
         if self.is_stopped:
             raise Interrupted
 

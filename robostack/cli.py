@@ -4,6 +4,7 @@ import sys
 from importlib import import_module
 
 from robostack.core.errors import RobostackError
+from robostack.ros import threads
 
 VERBS = {  # verb -> (module with main(argv) -> exit status, what it does)
     "demo": ("demo", "the whole loop on this machine: demonstrate, practise, examine, report"),
@@ -29,8 +30,17 @@ def usage() -> str:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Runs a verb and returns its exit status: 0 done, 1 failed, 2 a mistake to mend, 130 interrupted."""
-    arguments = sys.argv[1:] if argv is None else argv
+    """Runs a verb and returns its exit status: 0 done, 1 failed, 2 a mistake to mend, 130 interrupted.
+
+    Without `argv` we are the program, and the end of any of its threads is its end.
+    """
+    if argv is not None:
+        return _run(argv)
+    threads.end_with_any()
+    return threads.status_of(_run(sys.argv[1:]))
+
+
+def _run(arguments: list[str]) -> int:
     if not arguments or arguments[0] in ("-h", "--help", "help"):
         print(usage(), end="")
         return 0

@@ -9,7 +9,7 @@ from robostack.config import RunConfig
 from robostack.core import clock, observe
 from robostack.learn.learner import Learner
 from robostack.learn.policy import publish
-from robostack.store import params
+from robostack.store import params, pulse
 from robostack.store.episode import EpisodeFollower
 from robostack.store.run import Run, write_json
 
@@ -65,6 +65,7 @@ class Training:
     def _train(self, steps: int) -> None:
         start = clock.now()
         while steps > 0 and not self.is_stopped:
+            pulse.beat()
             count = min(steps, CHUNK)
             self._info = self._learner.train(count)
             steps -= count
@@ -118,6 +119,7 @@ def main(argv: list[str] | None = None) -> int:
         # A flag, not an exception: one that strikes inside XLA leaves a traceback and no clean end.
         signal.signal(number, lambda *_: setattr(training, "is_stopped", True))
     while not training.is_stopped:
+        pulse.beat()
         if training.is_over or not training.poll():
             clock.sleep(0.005)
     return 0

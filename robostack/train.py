@@ -2,6 +2,7 @@
 
 import argparse
 import re
+import shlex
 import signal
 import sys
 import time
@@ -9,24 +10,33 @@ from collections import defaultdict, deque
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import yaml
 
 from robostack import config as configs
 from robostack import retell
 from robostack.config import RunConfig, add_choices, chosen
-from robostack.core.errors import RobostackError
+from robostack.core import clock
+from robostack.core.errors import BadValue, RobostackError
 from robostack.ros import environment, launch_file
-from robostack.ros.processes import ProcessGroup
+from robostack.ros.processes import NODE, ProcessGroup
+from robostack.store import lock
 from robostack.store.disk import explained
-from robostack.store.run import Run, read_json
+from robostack.store.pulse import Patience
+from robostack.store.run import Run, read_json, versions
 from robostack.twin import render
 from robostack.view import View
 from robostack.watch import require_display
 
+LOCK = "lock"  # in the run folder: held by us and by all that we start
 REMEMBERED = 200  # lines of each process
+# s of silence. A learner compiles without a beat, an actor waits for a cell; the guard holds long before any of these.
+PATIENCE = {"learner": Patience(first=600.0, later=180.0), "actor": Patience(300.0, 120.0)}
 # What a door prints before it exits, or an exception's line. JAX's tracebacks end in a remark on themselves.
-MESSAGE = re.compile(r"robostack \w+: |([A-Za-z_]\w*\.)*[A-Z]\w*(Error|Exception|Interrupt|Exit)\b")
+MESSAGE = re.compile(
+    r"robostack \w+: |thread \S+ died: |([A-Za-z_]\w*\.)*[A-Z]\w*(Error|Exception|Interrupt|Exit)\b"
+)
 
 
 class Log:
@@ -37,13 +47,14 @@ class Log:
         self._said: dict[str, deque[str]] = defaultdict(lambda: deque(maxlen=REMEMBERED))
         with explained("write", path):
             # Unbuffered: nothing waits that a full disk could refuse when it is closed.
-            self._file = open(path, "wb", buffering=0)  # noqa: SIM115
+            self._file = open(path, "ab", buffering=0)  # noqa: SIM115
 
     def write(self, line: str) -> None:
-        """Remembers, shows, writes. A full disk takes the last only: the reason must come through."""
+        """Remembers, shows, writes. A full disk or closed terminal takes its part only: the reason comes through."""
         name, _, text = line.removeprefix("[").partition("] ")
         self._said[name].append(text)
-        self._show(line)
+        with suppress(OSError):
+            self._show(line)
         with suppress(OSError):
             self._file.write(f"{line}\n".encode())
 
@@ -64,7 +75,13 @@ def main(argv: list[str] | None = None, prog: str = "robostack train") -> int:
     """Trains, examines, reports. Status 0 when the run came to its end."""
     parser = argparse.ArgumentParser(prog=prog, description=__doc__)
     add_choices(parser)
-    parser.add_argument("--runs", type=Path, default=Path("runs"), help="where run folders go")
+    parser.add_argument("--runs", type=Path, help="where run folders go, ./runs if not said")
+    parser.add_argument(
+        "--resume",
+        type=Path,
+        metavar="RUN",
+        help="goes on with a run that was ended, as it was begun",
+    )
     parser.add_argument(
         "--no-film", action="store_true", help="no pictures: for machines without OpenGL"
     )
@@ -72,24 +89,58 @@ def main(argv: list[str] | None = None, prog: str = "robostack train") -> int:
         "--watch", action="store_true", help="the cell in MuJoCo's viewer; needs a display"
     )
     arguments = parser.parse_args(argv)
-    config = chosen(arguments)
-    _require(config, arguments)
-    run = Run.create(arguments.runs, config.name, configs.as_dict(config))
-    print(
-        yaml.safe_dump(
-            configs.as_dict(config), sort_keys=False, default_flow_style=None, width=100
-        ),
-        end="",
-    )
-    print(f"run folder: {run.path}\n", flush=True)
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # `kill` ends a run as Ctrl-C does
+    if arguments.resume:
+        _require_no_choices(arguments)
+        run = Run.open(arguments.resume)
+        config = configs.from_dict(run.config)
+        _require(config, arguments)
+    else:
+        config = chosen(arguments)
+        _require(config, arguments)
+        run = Run.create(arguments.runs or Path("runs"), config.name, configs.as_dict(config))
+    with lock.held(run.path / LOCK) as held:
+        return _work(run, config, arguments, held)
+
+
+def _work(run: Run, config: RunConfig, arguments: argparse.Namespace, held: int) -> int:
+    """The run to its end and its report. However it ends, the last line says how to go on."""
+    for number in (signal.SIGTERM, signal.SIGHUP):  # `kill`, or a terminal that goes: as Ctrl-C
+        if signal.getsignal(number) != signal.SIG_IGN:  # nohup
+            signal.signal(number, signal.default_int_handler)
+    again = f"robostack train --resume {shlex.quote(str(run.path))}"
     try:
-        _run(run, config, arguments.watch)
+        if _told(run.path / "actor.json").get("phase") == "done":
+            print(f"{run.path} has come to its end; its report is made again", flush=True)
+        else:
+            _introduce(run, config)
+            _run(run, config, arguments, held)
+        retell.tell(run, config, with_film=not arguments.no_film)
     except KeyboardInterrupt:
         print(f"\nstopped; everything recorded so far is in {run.path}", file=sys.stderr)
+        print(f"go on with: {again}", file=sys.stderr)
         return 130
-    retell.tell(run, config, with_film=not arguments.no_film)
+    except RobostackError as error:
+        raise RobostackError(f"{error}; go on with `{again}`") from error
+    except Exception:
+        print(f"go on with: {again}", file=sys.stderr)
+        raise
     return 0
+
+
+def _introduce(run: Run, config: RunConfig) -> None:
+    values = configs.as_dict(config)
+    print(yaml.safe_dump(values, sort_keys=False, default_flow_style=None, width=100), end="")
+    print(f"run folder: {run.path}\n", flush=True)
+
+
+def _require_no_choices(arguments: argparse.Namespace) -> None:
+    """Raises BadValue for flags that would make another run of the one to resume."""
+    names = ("task", "robot", "seed", "config", "set", "runs")
+    if given := [f"--{name}" for name in names if getattr(arguments, name) not in (None, [])]:
+        raise BadValue(
+            f"got {' '.join(given)} with --resume; a run goes on as it was begun (config.json in "
+            f"{arguments.resume}): leave {'it' if len(given) == 1 else 'them'} out, or start a new run"
+        )
 
 
 def _require(config: RunConfig, arguments: argparse.Namespace) -> None:
@@ -107,30 +158,63 @@ def _require(config: RunConfig, arguments: argparse.Namespace) -> None:
         del runtime
 
 
-def _run(run: Run, config: RunConfig, watch: bool) -> None:
-    """Starts everything and shows it until the actor is done. Raises RobostackError when a process fails."""
+def _run(run: Run, config: RunConfig, arguments: argparse.Namespace, held: int) -> None:
+    """Starts everything and shows it until the actor is done. Raises RobostackError when it cannot go on."""
     with (
         View(config) as view,
         Log(run.path / "log.txt", view.say) as log,
-        ProcessGroup(log.write) as group,
+        ProcessGroup(log.write, [held]) as group,
     ):
-        cell = _start_cell(group, config, watch) if config.plant == "ros" else {}
+        if arguments.resume:
+            for line in _resuming(run):
+                log.write(f"[train] {line}")
+        cell = _start_cell(group, config, arguments.watch) if config.plant == "ros" else {}
         learner = [sys.executable, "-m", "robostack", "learn", str(run.path)]
-        group.start("learner", learner, nice=0 if config.lockstep else 10)
+        group.start(
+            "learner",
+            learner,
+            nice=0 if config.lockstep else 10,
+            patience=PATIENCE["learner"],
+            may_restart=True,  # and nobody else: docs/decisions/0011
+        )
         actor = [sys.executable, "-m", "robostack", "act", str(run.path)]
         # Two cores serve five processes: only the learner gets more than one thread.
-        group.start("actor", actor, {**environment.ONE_THREAD, **cell})
+        group.start("actor", actor, {**environment.ONE_THREAD, **cell}, patience=PATIENCE["actor"])
         while (ended := group.poll()) is None:
-            view.show(
-                read_json(run.path / "actor.json", {}), read_json(run.path / "learner.json", {})
-            )
+            view.show(_told(run.path / "actor.json"), _told(run.path / "learner.json"))
             time.sleep(0.2)
-        view.show(read_json(run.path / "actor.json", {}), read_json(run.path / "learner.json", {}))
+        view.show(_told(run.path / "actor.json"), _told(run.path / "learner.json"))
         if ended.name != "actor" or ended.status != 0:
             time.sleep(0.2)  # for its last words
             reason = log.reason(ended.name)
             words = f": {reason}" if reason else ""
-            raise RobostackError(f"{ended}{words} (all output: {log.path})")
+            error = f"{ended}{words} (all output: {log.path})"
+            log.write(f"[train] stopped: {error}")
+            raise RobostackError(error)
+
+
+def _resuming(run: Run) -> list[str]:
+    """What the log says first: when, and what is not as it was."""
+    now = versions()
+    then = read_json(run.path / "versions.json", {})
+    lines = [f"resumed {clock.wall_time()}"]
+    if differs := [name for name in sorted({*now, *then}) if now.get(name) != then.get(name)]:
+        names = ", ".join(
+            f"{name} {then.get(name, 'none')} -> {now.get(name, 'none')}" for name in differs
+        )
+        lines.append(
+            f"warning: begun with other versions ({names}): it goes on, but not bit for bit as it would have"
+        )
+    return lines
+
+
+def _told(path: Path) -> dict[str, Any]:
+    """What a process told last; nothing where a power cut left half a file: it will tell again."""
+    try:
+        told = read_json(path, {})
+    except RobostackError:
+        return {}
+    return told if isinstance(told, dict) else {}
 
 
 def _start_cell(group: ProcessGroup, config: RunConfig, watch: bool) -> dict[str, str]:
@@ -145,5 +229,6 @@ def _start_cell(group: ProcessGroup, config: RunConfig, watch: bool) -> dict[str
         "watch": str(watch).lower(),
     }
     for node in launch_file.load(environment.mirror_launch_file(), given):
-        group.start(node.name, node.command(), shared, stops_last=node.name == "guard")
+        is_guard = node.name == "guard"
+        group.start(node.name, node.command(), shared, stops_last=is_guard, patience=NODE)
     return shared

@@ -8,8 +8,8 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from robostack.core.errors import BadValue, RobostackError
-from robostack.ros import environment, launch_file
-from robostack.ros.processes import ProcessGroup
+from robostack.ros import environment, launch_file, threads
+from robostack.ros.processes import NODE, ProcessGroup
 
 USAGE = """usage: robostack up FILE [name:=value ...]
 
@@ -48,11 +48,12 @@ def run(nodes: list[launch_file.NodeStart]) -> int:
     stop = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stop.set())
-    commands = [(node.name, node.command()) for node in nodes]  # all found before one starts
+    commands = [node.command() for node in nodes]  # all found before one starts
     with ProcessGroup() as group:
-        for name, command in commands:
-            group.start(name, command, stops_last=name == GUARD)
-        domain, names = environment.domain(), ", ".join(name for name, _ in commands)
+        for node, command in zip(nodes, commands, strict=True):
+            patience = NODE if node.package == "robostack" else None  # others do not beat
+            group.start(node.name, command, stops_last=node.name == GUARD, patience=patience)
+        domain, names = environment.domain(), ", ".join(node.name for node in nodes)
         print(f"up: {names} in ROS domain {domain}; Ctrl-C ends them", flush=True)
         ended = None
         while not stop.is_set() and not (ended := group.poll()):
@@ -121,4 +122,5 @@ def _hand_over(path: Path, given: dict[str, str]) -> int:
 
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    threads.end_with_any()
+    raise SystemExit(threads.status_of(main()))

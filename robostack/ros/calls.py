@@ -10,7 +10,7 @@ from std_srvs.srv import Trigger
 
 from robostack.core import clock
 from robostack.core.errors import PlantFault, Unavailable
-from robostack.ros import topics
+from robostack.ros import runtime, topics
 from robostack.ros.runtime import Session
 
 FIND_S = 10.0  # s in which a cell that runs, or starts, is sure to be found
@@ -39,6 +39,7 @@ class Calls:
     def begin(self) -> None:
         """The guard forgets the motion so far. Raises Unavailable when it or the cell is not there."""
         self._trigger(topics.BEGIN)
+        runtime.read_date()  # as the guard does now, and the mirror when it is reset
 
     def reset(self, seed: int) -> dict[str, Any]:
         """The mirror puts the cell to the start that belongs to `seed`; returns what was drawn."""

@@ -13,6 +13,7 @@ from robostack.core import catalog
 from robostack.core.errors import BadValue, RobostackError
 from robostack.core.robot import Robot
 from robostack.core.task import Task
+from robostack.ros import threads
 
 
 class RunningNode(Protocol):
@@ -54,6 +55,7 @@ PARAMETERS = {
 
 def run(name: str, argv: list[str], build: Callable) -> int:
     """Runs node `name` until SIGINT or SIGTERM. 0 at the end, 2 and one line when it cannot work."""
+    threads.end_with_any()
     session = node = None
     early: list[int] = []  # signals that come before there is a session to stop
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -79,7 +81,7 @@ def run(name: str, argv: list[str], build: Callable) -> int:
         node.run()
         if session.failure:
             raise session.failure
-        return 0
+        return threads.status_of(0)
     except RobostackError as error:
         print(f"{name}: {error}", file=sys.stderr, flush=True)
         return 2

@@ -27,6 +27,7 @@ FAREWELL_S = 0.2  # s of hold before the node leaves
 LOOK_S = 0.1  # s between looks for other publishers
 STOP_SILENCE_S = 0.25  # s; an emergency_stop that was heard and falls silent for longer has stopped
 LEVELS = {"hold": WARN, "stopped": ERROR}  # of states, for /diagnostics
+SET_S = 0.01  # s; a clock that moved further was set
 SAME_RATE = 0.8  # commands this part of a period apart count as one whole period apart
 
 
@@ -255,6 +256,9 @@ class GuardNode:
         if not self._target_out.get_subscription_count():
             return False, f"{topics.NOT_YET}: nobody listens to target_pose"
         self._guard.reset()
+        is_set = abs(runtime.read_date()) > SET_S
+        if is_set and not self._is_lockstep:
+            self._senses.samples.clear()  # dated by the old clock, they could look fresh for hours
         self._target = self._asked = self._asked_gripper = None
         self._is_held = False
         self._senses.mark()

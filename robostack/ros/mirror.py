@@ -269,6 +269,7 @@ class MirrorNode:
         """What was drawn and, beside it, what the controller follows now: only the cell knows that exactly."""
         drawn = self._cell.reset(seed)
         self._target = self._opening = None
+        runtime.read_date()
         self._reset_at, self._started, self._done = runtime.system_now(), clock.now(), 0
         self._shown = 0
         self._publish()

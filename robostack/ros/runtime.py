@@ -18,6 +18,7 @@ from typing import Any
 from robostack.core import clock
 from robostack.core.errors import BadValue, Unavailable
 from robostack.ros import environment
+from robostack.store import pulse
 
 try:
     import rclpy
@@ -39,9 +40,22 @@ WAKE_S = 0.05  # s, longest sleep; a signal is seen after it
 JOB_S = 5.0  # s that a service waits for the loop
 
 
+_date = time.time() - clock.now()  # s, of the steady clock's zero
+
+
 def system_now() -> float:
-    """s, the clock of ROS in real time: dates, shared between machines as far as they are synchronized."""
-    return time.time()
+    """s, the clock of ROS in real time: dates, shared between machines as far as they are synchronized.
+
+    Steady between two read_date(): a clock that is set in the middle of an episode makes no sample old or young.
+    """
+    return _date + clock.now()
+
+
+def read_date() -> float:
+    """Takes over the machine's date, between episodes, and returns how far it was set since, s."""
+    global _date
+    before, _date = _date, time.time() - clock.now()
+    return _date - before
 
 
 class _Kept(CallbackGroup):
@@ -115,6 +129,7 @@ class Session:
         waits = _rclpy.WaitSet(len(self._takers), 1, 0, 0, 0, 0, self.context.handle)
         deadline = clock.now() + period
         while not self.is_stopped:
+            pulse.beat()
             rest = max(0.0, min(WAKE_S, deadline - clock.now() if tick else WAKE_S))
             self._take(waits, rest)
             while self._jobs:
@@ -180,6 +195,7 @@ class Session:
             except Exception as error:  # a silent thread would look like a silent cell
                 self.failure = error
                 self.stop()
+                raise  # ends a program of ours: ros.threads
 
         thread = threading.Thread(
             target=guarded, name=f"{self.node.get_name()}-{name}", daemon=True
