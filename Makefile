@@ -31,6 +31,9 @@ setup: $(READY) ## Only the set-up: .venv with everything in it
 test-slow: $(READY) ## The tests that take longer
 	@$(BIN)/python -m pytest -m slow $(ARGS)
 
+soak: $(READY) ## The long form of the fault suite: every process killed again and again
+	@$(BIN)/python -m pytest tests/faults -m "soak or not bench" $(ARGS)
+
 lint: $(READY) ## Style and types
 	@failed=0
 	$(BIN)/ruff check --quiet . || failed=1
@@ -56,7 +59,7 @@ clean: ## Removes what builds and tests leave; keeps .venv and runs/
 help: ## This list
 	@awk -F ':.*## ' '/^##@/ {printf "\n%s\n", substr($$0, 5)} /^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-.PHONY: demo test setup test-slow lint format bench bench-quick clean help
+.PHONY: demo test setup test-slow soak lint format bench bench-quick clean help
 
 $(READY): setup.py setup.cfg $(wildcard libexec/*)
 	@fits='import sys$(if $(ROS),; import rclpy); sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))'

@@ -1,6 +1,7 @@
 """Processes that live and die together, without ROS 2."""
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -10,7 +11,9 @@ import pytest
 
 from robostack.core import clock
 from robostack.core.errors import Unavailable
+from robostack.ros import processes
 from robostack.ros.processes import Ended, ProcessGroup
+from robostack.store.pulse import Patience, Pulse
 
 ROOT = Path(__file__).parents[2]
 STUBBORN = (
@@ -152,3 +155,128 @@ def test_learner_may_be_nicer(lines):
         group.start("learner", python("import os; print('nice', os.nice(0))"), nice=5)
         wait_for(lines, "nice")
     assert f"[learner] nice {os.nice(0) + 5}" in lines
+
+
+BEATS = """
+import os, sys, threading, time
+from robostack.store.pulse import beat
+def every(stop):
+    while time.monotonic() < stop:
+        beat(); time.sleep(0.05)
+print('here', flush=True)
+every(time.monotonic() + float(sys.argv[1]))
+threading.Thread(target=every, args=(time.monotonic() + 60,), daemon=True).start()
+print('main hangs', flush=True); time.sleep(60)
+"""
+SHORT = Patience(first=20.0, later=1.0)
+
+
+def until_ended(group: ProcessGroup, seconds: float = 20.0) -> Ended:
+    deadline = clock.now() + seconds
+    while (ended := group.poll()) is None and clock.now() < deadline:
+        clock.sleep(0.02)
+    assert ended
+    return ended
+
+
+def test_main_loop_that_hangs_is_ended_and_told_though_its_threads_beat_on(lines):
+    with ProcessGroup(lines.append) as group:
+        group.start("hung", [*python(BEATS), "1.5"], patience=SHORT)
+        ended = until_ended(group)
+        assert "[hung] main hangs" in lines, "it was ended while it beat"
+    assert (ended.name, ended.status) == ("hung", -signal.SIGKILL) and 1.0 < ended.silence < 3.0
+    assert re.fullmatch("hung gave no sign of life for [12] s and was ended", str(ended))
+
+
+def test_stopped_process_is_ended(lines):
+    with ProcessGroup(lines.append) as group:
+        group.start("stopped", [*python(BEATS), "60"], patience=SHORT)
+        wait_for(lines, "here")
+        assert group.poll() is None
+        clock.sleep(0.3)
+        assert group.poll() is None
+        os.kill(group.pid("stopped"), signal.SIGSTOP)
+        assert "no sign of life" in str(until_ended(group))
+
+
+def test_process_may_take_long_to_begin_and_unwatched_ones_are_left_alone(lines):
+    with ProcessGroup(lines.append) as group:
+        slow = "import time; time.sleep(2.5)\n" + BEATS
+        group.start("slow", [*python(slow), "60"], patience=SHORT)
+        group.start("somebody else's", python("import time; time.sleep(60)"))
+        deadline = clock.now() + 4.0
+        while clock.now() < deadline:
+            assert group.poll() is None
+            clock.sleep(0.02)
+
+
+def test_supervisor_that_slept_itself_blames_nobody():
+    pulse = Pulse(Patience(first=2.0, later=2.0))
+    try:
+        clock.sleep(2.5)  # as when the whole machine was suspended
+        assert pulse.overdue() == 0.0
+        deadline = clock.now() + 2.0
+        while not (silence := pulse.overdue()) and clock.now() < deadline:
+            clock.sleep(0.05)
+        assert 2.0 < silence < 2.5
+    finally:
+        pulse.close()
+        pulse.close()
+
+
+def test_beat_reaches_no_file_that_only_has_the_pipes_number(tmp_path):
+    """A grandchild inherits the environment; its descriptor of that number may be anything."""
+    code = (
+        "import os, sys; os.environ['ROBOSTACK_PULSE'] = f'{os.open(sys.argv[1], os.O_RDWR)}:1'\n"
+    )
+    path = tmp_path / "precious"
+    path.write_bytes(b"data")
+    subprocess.run(
+        [*python(code + "from robostack.store.pulse import beat; beat()"), str(path)],
+        cwd=ROOT,
+        check=True,
+    )
+    assert path.read_bytes() == b"data"
+
+
+def test_beat_costs_less_than_20_us():
+    code = (
+        "import timeit; from robostack.store.pulse import beat; beat()\n"
+        "print(min(timeit.repeat(beat, number=1000, repeat=5)) / 1000)"
+    )
+    done = subprocess.run(python(code), cwd=ROOT, capture_output=True, text=True, check=True)
+    assert float(done.stdout) < 20e-6
+
+
+def test_process_that_may_is_started_again_three_times_and_no_more(lines, monkeypatch):
+    monkeypatch.setattr(processes, "PAUSES_S", (0.1, 0.5, 0.6))
+    with ProcessGroup(lines.append) as group:
+        group.start("learner", python("raise SystemExit(1)"), may_restart=True)
+        begun = clock.now()
+        assert until_ended(group) == Ended("learner", 1)
+        assert clock.now() - begun > 1.2
+        assert group.poll() == Ended("learner", 1), "it stays ended"
+    assert lines == [
+        f"[supervisor] learner exited with status 1; it is started again in {pause} s ({i} of 3 in 10 minutes)"
+        for i, pause in ((1, "0.1"), (2, "0.5"), (3, "0.6"))
+    ]
+
+
+def test_restarts_long_ago_do_not_count(lines, monkeypatch):
+    monkeypatch.setattr(processes, "PAUSES_S", (0.05,))
+    monkeypatch.setattr(processes, "WINDOW_S", 0.5)
+    with ProcessGroup(lines.append) as group:
+        group.start("learner", python("import time; time.sleep(1)"), may_restart=True)
+        deadline = clock.now() + 20.0
+        while sum("supervisor" in line for line in lines) < 3 and clock.now() < deadline:
+            assert group.poll() is None
+            clock.sleep(0.02)
+    assert sum("(1 of 1" in line for line in lines) == 3
+
+
+@pytest.mark.parametrize(("status", "may_restart"), [(2, True), (1, False)])
+def test_mistakes_and_those_that_may_not_are_never_started_again(lines, status, may_restart):
+    with ProcessGroup(lines.append) as group:
+        group.start("x", python(f"raise SystemExit({status})"), may_restart=may_restart)
+        assert until_ended(group) == Ended("x", status)
+    assert lines == []
