@@ -1,19 +1,43 @@
 """Replay memory of whole episodes: every frame once, a transition is rows i and i + 1 of one episode.
 
 Practice lives in a ring at the bottom, demonstrations grow down from the top, each episode in one piece. When there
-is no room the oldest practice episodes go, whole; demonstrations stay. "The person acted" is a label of a row.
+is no room the oldest practice episodes go, whole; demonstrations stay. Who acted, and more, are labels of a row.
 """
 
-from collections import deque
-from typing import NamedTuple
+from collections.abc import Callable, Mapping
+from enum import IntFlag
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from robostack.core.errors import BadValue, SpecMismatch
+from robostack.core.errors import BadValue, RobostackError, SpecMismatch
 from robostack.core.spec import Spec
 from robostack.core.types import Episode, Who
+from robostack.store.memory import Need
 
-STEP, PERSON, PRACTICE = 1, 2, 4  # bits of a row's label; without STEP no transition starts there
+Sizes = Mapping[str, tuple[int, int]]  # height and width of each camera's pictures, px
+
+
+class Label(IntFlag):
+    """What is known of a row; without STEP no transition starts there."""
+
+    STEP = 1
+    PERSON = 2  # the person acted
+    PRACTICE = 4  # not a demonstration
+    SUCCESS = 8  # of an episode that succeeded
+    SIMULATED = 16  # of a cell in this process, not of one on topics
+
+
+class Transitions(NamedTuple):
+    """Rows put together, (B, ...)."""
+
+    observation: np.ndarray  # (B, n) float32
+    action: np.ndarray  # (B, m) float32
+    reward: np.ndarray  # (B,) float32
+    mask: np.ndarray  # (B,) float32, 0 where the task terminated
+    next_observation: np.ndarray  # (B, n) float32
+    pictures: dict[str, np.ndarray]  # (B, H, W, 3) uint8, by camera
+    next_pictures: dict[str, np.ndarray]
 
 
 class Rows(NamedTuple):
@@ -32,6 +56,8 @@ class _Span(NamedTuple):
 
     start: int
     stop: int
+    index: int
+    actor: str
 
 
 class Replay:
@@ -41,17 +67,22 @@ class Replay:
     Untouched rows cost no memory: the system hands out pages when they are first written.
     """
 
-    def __init__(self, spec: Spec, capacity_frames: int):
-        self.spec, self.capacity = spec, capacity_frames
+    def __init__(self, spec: Spec, capacity_frames: int, cameras: Sizes | None = None):
+        self.spec, self.capacity, self.cameras = spec, capacity_frames, dict(cameras or {})
         self.frames = np.zeros((capacity_frames, spec.observation_size), np.float32)
         self.action = np.zeros((capacity_frames, spec.action_size), np.float32)
         self.reward = np.zeros(capacity_frames, np.float32)
         self.mask = np.zeros(capacity_frames, np.float32)
         self.label = np.zeros(capacity_frames, np.uint8)
         self.episode = np.full(capacity_frames, -1, np.int32)  # EpisodeHeader.index, -1 where free
-        self._ring: deque[_Span] = deque()  # practice, oldest first
-        self._top = capacity_frames  # demonstrations lie from here on
-        self._changes: list[_Span] = []  # a cursor is a place in this list
+        self.pictures = {
+            name: np.zeros((capacity_frames, *size, 3), np.uint8)
+            for name, size in self.cameras.items()
+        }
+        self._ring: list[_Span] = []  # practice, oldest first
+        self._kept: list[_Span] = []  # demonstrations
+        self._top = capacity_frames  # where they begin
+        self._changes: list[tuple[int, int]] = []  # a cursor is a place in this list
         self._index()
 
     def __len__(self) -> int:
@@ -60,34 +91,43 @@ class Replay:
 
     def add(self, episode: Episode) -> None:
         """Takes a whole episode in. Raises BadValue for what is not finite, SpecMismatch for another spec."""
-        if episode.header.spec != self.spec.digest:
-            raise SpecMismatch(
-                f"episode {episode.header.index} has spec {episode.header.spec}, "
-                f"the replay memory holds {self.spec.digest}"
-            )
+        self._require_fits(episode)
         if not episode.steps:
             return
-        if episode.observations.shape != (
-            size := (len(episode.steps) + 1, self.spec.observation_size)
-        ):
-            raise BadValue(
-                f"episode {episode.header.index}: observations are {episode.observations.shape}, "
-                f"expected {size}"
-            )
-        action = np.array([step.action for step in episode.steps], np.float32)
-        reward = np.array([step.reward for step in episode.steps], np.float32)
-        _require_finite(episode, action, reward)
         is_practice = episode.header.kind != "demonstration"
-        start, stop = span = self._place(len(episode.steps) + 1, is_practice)
-        steps = slice(start, stop - 1)
-        self.frames[start:stop] = episode.observations
-        self.action[steps], self.reward[steps] = action, reward
-        self.mask[steps] = [not step.terminated for step in episode.steps]
-        self.label[steps] = STEP | (PRACTICE if is_practice else 0)
-        self.label[steps][[step.who == Who.PERSON for step in episode.steps]] |= PERSON
-        self.episode[start:stop] = episode.header.index
-        self._changes.append(span)
+        start, stop = self._place(len(episode.steps) + 1, is_practice)
+        span = _Span(start, stop, episode.header.index, episode.header.actor)
+        (self._ring if is_practice else self._kept).append(span)
+        self._fill(span, episode)
         self._index()
+
+    def draw(
+        self, rng: np.random.Generator, count: int, weights: Mapping[Label, float] | None = None
+    ) -> np.ndarray:
+        """(count,) int32 rows, with replacement. A row counts as much as the weights of its labels multiplied."""
+        if not len(self):
+            raise BadValue("the replay memory is empty; add an episode before drawing from it")
+        shares = self._class_sizes.astype(float)
+        for label, weight in (weights or {}).items():
+            shares[self._classes & label > 0] *= weight
+        if not shares.sum() > 0:
+            raise BadValue(f"no transition has a weight above 0; weights: {dict(weights or {})}")
+        which = rng.choice(len(shares), count, p=shares / shares.sum())
+        place = (rng.random(count) * self._class_sizes[which]).astype(np.int64)
+        return self._by_class[self._class_starts[which] + place]
+
+    def take(self, rows: np.ndarray) -> Transitions:
+        """The transitions that start at these rows."""
+        after = rows + 1
+        return Transitions(
+            self.frames[rows],
+            self.action[rows],
+            self.reward[rows],
+            self.mask[rows],
+            self.frames[after],
+            {name: pictures[rows] for name, pictures in self.pictures.items()},
+            {name: pictures[after] for name, pictures in self.pictures.items()},
+        )
 
     def changed_since(self, cursor: int) -> Rows:
         """Rows written since `cursor` (0: since the beginning), each once. For a copy on the device."""
@@ -102,14 +142,93 @@ class Replay:
             self.mask[index],
         )
 
+    def layout(self) -> dict[str, Any]:
+        """Which episode lies where, for JSON."""
+        return {
+            "capacity": self.capacity,
+            "top": self._top,
+            "practice": [list(span) for span in self._ring],
+            "demonstrations": [list(span) for span in self._kept],
+        }
+
+    def restore(self, layout: Mapping[str, Any], read: Callable[[str, int], Episode]) -> None:
+        """Puts every episode where it lay; `read` gets actor and index. For an empty memory.
+
+        Raises RobostackError where the episodes are not those that lay there.
+        """
+        if layout["capacity"] != self.capacity:
+            raise RobostackError(
+                f"the replay memory had {layout['capacity']} frames, now it has {self.capacity}; "
+                "a run goes on with the capacity it began with"
+            )
+        self._top = layout["top"]
+        for spans, kept in (
+            (layout["demonstrations"], self._kept),
+            (layout["practice"], self._ring),
+        ):
+            for span in (_Span(*span) for span in spans):
+                episode = read(span.actor, span.index)
+                self._require_fits(episode)
+                if len(episode.steps) + 1 != span.stop - span.start:
+                    raise RobostackError(
+                        f"episode {span.index} has {len(episode.steps)} steps, "
+                        f"it had {span.stop - span.start - 1} when the learner stopped"
+                    )
+                kept.append(span)
+                self._fill(span, episode)
+        self._index()
+
+    def _fill(self, span: _Span, episode: Episode) -> None:
+        start, stop = span[:2]
+        steps = slice(start, stop - 1)
+        self.frames[start:stop] = episode.observations
+        self.action[steps] = [step.action for step in episode.steps]
+        self.reward[steps] = [step.reward for step in episode.steps]
+        self.mask[steps] = [not step.terminated for step in episode.steps]
+        for name, pictures in self.pictures.items():
+            pictures[start:stop] = episode.pictures[name]
+        label = Label.STEP
+        label |= Label.PRACTICE if episode.header.kind != "demonstration" else Label(0)
+        label |= Label.SUCCESS if episode.is_success else Label(0)
+        label |= Label.SIMULATED if episode.header.plant != "ros" else Label(0)
+        by_person = [step.who == Who.PERSON for step in episode.steps]
+        self.label[steps] = int(label) + int(Label.PERSON) * np.array(by_person, np.uint8)
+        self.label[stop - 1] = 0
+        self.episode[start:stop] = span.index
+        self._changes.append((start, stop))
+
     def _index(self) -> None:
-        """Rows of all transitions, of those where the person acted, and of those from practice; int32."""
+        """Rows of all transitions, of those where the person acted, and of those from practice; int32.
+
+        And all rows sorted by label, so that a draw needs no look at each.
+        """
         self.all = np.flatnonzero(self.label).astype(np.int32)
         labels = self.label[self.all]
-        self.person = self.all[labels & PERSON > 0]
-        self.practice = self.all[labels & PRACTICE > 0]
+        self.person = self.all[labels & Label.PERSON > 0]
+        self.practice = self.all[labels & Label.PRACTICE > 0]
+        order = np.argsort(labels, kind="stable")
+        self._by_class = self.all[order]
+        self._classes, self._class_starts, self._class_sizes = np.unique(
+            labels[order], return_index=True, return_counts=True
+        )
 
-    def _place(self, length: int, is_practice: bool) -> _Span:
+    def _require_fits(self, episode: Episode) -> None:
+        header, count = episode.header, len(episode.steps) + 1
+        if header.spec != self.spec.digest:
+            raise SpecMismatch(
+                f"episode {header.index} has spec {header.spec}, "
+                f"the replay memory holds {self.spec.digest}"
+            )
+        shapes = [("observations", episode.observations, (count, self.spec.observation_size))]
+        for name, size in self.cameras.items():
+            shapes += [(f"pictures of {name}", episode.pictures.get(name), (count, *size, 3))]
+        for what, array, expected in shapes:
+            if array is None or array.shape != expected:
+                got = "missing" if array is None else array.shape
+                raise BadValue(f"episode {header.index}: {what} are {got}, expected {expected}")
+        _require_finite(episode)
+
+    def _place(self, length: int, is_practice: bool) -> tuple[int, int]:
         """Room for an episode of `length` frames, after freeing what must go."""
         if length > self._top:
             raise BadValue(
@@ -120,11 +239,10 @@ class Replay:
             self._top -= length
             while any(span.stop > self._top for span in self._ring):
                 self._evict()
-            return _Span(self._top, self._top + length)
+            return self._top, self._top + length
         while (start := self._room(length)) is None:
             self._evict()
-        self._ring.append(_Span(start, start + length))
-        return self._ring[-1]
+        return start, start + length
 
     def _room(self, length: int) -> int | None:
         """Where a practice episode fits without touching another one."""
@@ -138,15 +256,25 @@ class Replay:
         return 0 if length <= oldest else None
 
     def _evict(self) -> None:
-        span = self._ring.popleft()
-        self.label[slice(*span)], self.episode[slice(*span)] = 0, -1
+        start, stop, *_ = self._ring.pop(0)
+        self.label[start:stop], self.episode[start:stop] = 0, -1
 
 
-def _require_finite(episode: Episode, action: np.ndarray, reward: np.ndarray) -> None:
+def need(spec: Spec, capacity_frames: int, cameras: Sizes | None = None) -> Need:
+    """Memory that a full replay memory takes, by part; the numbers twice, since the device has a copy of them."""
+    parts = {
+        "numbers": 2.0 * capacity_frames * (4 * (spec.observation_size + spec.action_size + 4))
+    }
+    for name, (height, width) in (cameras or {}).items():
+        parts[f"{name} {height}x{width}"] = 3.0 * capacity_frames * height * width
+    return Need(f"a replay memory of {capacity_frames:,} frames", parts)
+
+
+def _require_finite(episode: Episode) -> None:
     for name, values in (
         ("observation", episode.observations),
-        ("action", action),
-        ("reward", reward[:, None]),
+        ("action", np.array([step.action for step in episode.steps])),
+        ("reward", np.array([[step.reward] for step in episode.steps])),
     ):
         bad = np.flatnonzero(~np.isfinite(values).all(-1))
         if len(bad):

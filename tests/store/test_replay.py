@@ -1,5 +1,6 @@
 """Replay memory: whole episodes in, pairs of one episode out. Batches are drawn in learn.memory."""
 
+import json
 from dataclasses import replace
 
 import numpy as np
@@ -7,8 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from robostack.core.errors import BadValue, SpecMismatch
-from robostack.store.replay import STEP, Replay
+from robostack.core.errors import BadValue, RobostackError, SpecMismatch, Unavailable
+from robostack.core.types import Episode
+from robostack.store.replay import Label, Replay, need
 
 
 def rows_of(replay: Replay, index: int) -> np.ndarray:
@@ -37,7 +39,7 @@ def test_a_transition_is_what_the_episode_says(spec, make_episode):
     executed = np.array([step.action for step in episode.steps], np.float32)
     np.testing.assert_array_equal(replay.action[rows[:-1]], executed)
     np.testing.assert_array_equal(replay.reward[rows[:-1]], [0, 0, 0, 0, 1])
-    np.testing.assert_array_equal(replay.label[rows] & STEP, [1, 1, 1, 1, 1, 0])
+    np.testing.assert_array_equal(replay.label[rows] & Label.STEP, [1, 1, 1, 1, 1, 0])
 
 
 @pytest.mark.parametrize(("ends", "last"), [("terminated", 0.0), ("truncated", 1.0), ("", 1.0)])
@@ -147,7 +149,7 @@ def test_whatever_is_added_pairs_never_cross_episodes(spec, make_episode, added,
             rows = rows_of(replay, i)
             np.testing.assert_array_equal(np.diff(rows), 1)
             np.testing.assert_array_equal(replay.frames[rows], e.observations)
-            np.testing.assert_array_equal(replay.label[rows] & STEP, [1] * len(e.steps) + [0])
+            np.testing.assert_array_equal(replay.label[rows] & Label.STEP, [1] * len(e.steps) + [0])
         first, second = replay.all, replay.all + 1
         np.testing.assert_array_equal(replay.episode[first], replay.episode[second])
         assert (replay.episode[first] >= 0).all()
@@ -170,3 +172,131 @@ def test_changes_come_once_and_only_what_is_new(spec, make_episode):
     assert (len(first.index), len(second.index)) == (6, 8)
     assert len(replay.changed_since(second.cursor).index) == 0
     assert len(replay.changed_since(0).index) == 14
+
+
+def with_pictures(episode: Episode) -> Episode:
+    """Every pixel tells which frame of which episode it is."""
+    frames = np.arange(len(episode.steps) + 1, dtype=np.uint8)
+    values = 100 * (episode.header.index % 2) + frames
+    eye = np.broadcast_to(values[:, None, None, None], (len(frames), 4, 6, 3)).copy()
+    header = replace(episode.header, cameras={"eye": [4, 6]})
+    return replace(episode, header=header, pictures={"eye": eye})
+
+
+@given(st.lists(st.tuples(st.integers(1, 9), st.booleans()), max_size=25), st.integers(0))
+def test_a_transition_never_crosses_episodes_and_its_pictures_are_its_own(
+    spec, make_episode, plan, seed
+):
+    replay = Replay(spec, 60, {"eye": (4, 6)})
+    for index, (length, is_demonstration) in enumerate(plan):
+        kind = "demonstration" if is_demonstration and index < 4 else "practice"
+        replay.add(with_pictures(make_episode(index, length=length, kind=kind)))
+    if not len(replay):
+        return
+    rows = replay.draw(np.random.default_rng(seed), 50)
+    found = replay.take(rows)
+    assert (replay.episode[rows] == replay.episode[rows + 1]).all()
+    now, after = found.pictures["eye"], found.next_pictures["eye"]
+    np.testing.assert_array_equal(after.astype(int) - now, 1)
+    for row, seen, following in zip(rows, found.observation, found.next_observation, strict=True):
+        index = replay.episode[row]
+        episode = make_episode(index, length=plan[index][0])
+        frame = now[list(rows).index(row)].flat[0] - 100 * (index % 2)
+        np.testing.assert_array_equal(seen, episode.observations[frame])
+        np.testing.assert_array_equal(following, episode.observations[frame + 1])
+
+
+def test_a_draw_follows_the_weights_of_the_labels(spec, make_episode):
+    replay = Replay(spec, 1000)
+    replay.add(make_episode(0, length=90, ends="truncated"))
+    replay.add(make_episode(1, length=60, people=tuple(range(20)), ends="terminated"))
+    rng, count = np.random.default_rng(0), 40_000
+
+    def share(label, weights):
+        rows = replay.draw(rng, count, weights)
+        return np.mean(replay.label[rows] & label > 0)
+
+    assert share(Label.PERSON, {}) == pytest.approx(20 / 150, abs=0.01)
+    assert share(Label.PERSON, {Label.PERSON: 3}) == pytest.approx(60 / 190, abs=0.01)
+    weights = {Label.PERSON: 3, Label.SUCCESS: 2}
+    assert share(Label.SUCCESS, weights) == pytest.approx(200 / 290, abs=0.01)
+    assert share(Label.PERSON, {Label.PERSON: 0}) == 0
+    rows = replay.draw(rng, count, {Label.SUCCESS: 0})
+    _, counts = np.unique(rows, return_counts=True)
+    assert len(counts) == 90
+    assert counts.min() > 0.7 * count / 90
+
+
+def test_a_draw_that_nothing_may_answer_says_so(spec, make_episode):
+    replay = Replay(spec, 100)
+    with pytest.raises(BadValue, match="the replay memory is empty"):
+        replay.draw(np.random.default_rng(0), 4)
+    replay.add(make_episode())
+    with pytest.raises(BadValue, match="no transition has a weight above 0"):
+        replay.draw(np.random.default_rng(0), 4, {Label.PRACTICE: 0.0})
+
+
+@given(st.lists(st.tuples(st.integers(1, 9), st.booleans()), max_size=25))
+def test_a_restored_memory_equals_the_one_that_was_laid_out(spec, make_episode, plan):
+    episodes = [
+        with_pictures(
+            make_episode(
+                index, length=length, kind="demonstration" if d and index < 4 else "practice"
+            )
+        )
+        for index, (length, d) in enumerate(plan)
+    ]
+    replay, again = Replay(spec, 60, {"eye": (4, 6)}), Replay(spec, 60, {"eye": (4, 6)})
+    for episode in episodes:
+        replay.add(episode)
+    layout = json.loads(json.dumps(replay.layout()))
+    again.restore(layout, lambda actor, index: episodes[index])
+    for name in ("label", "episode", "all", "person", "practice"):
+        np.testing.assert_array_equal(getattr(again, name), getattr(replay, name))
+    ours, theirs = again.take(again.all), replay.take(replay.all)
+    np.testing.assert_array_equal(ours.observation, theirs.observation)
+    np.testing.assert_array_equal(ours.action, theirs.action)
+    np.testing.assert_array_equal(ours.pictures["eye"], theirs.pictures["eye"])
+    for index in range(100, 105):  # and goes on as it would have
+        for memory in (replay, again):
+            memory.add(with_pictures(make_episode(index, length=7)))
+    np.testing.assert_array_equal(again.episode, replay.episode)
+
+
+def test_a_memory_is_not_restored_from_other_episodes(spec, make_episode):
+    replay = Replay(spec, 60)
+    replay.add(make_episode(0, length=4))
+    layout = replay.layout()
+    with pytest.raises(RobostackError, match="episode 0 has 5 steps, it had 4"):
+        Replay(spec, 60).restore(layout, lambda *_: make_episode(0, length=5))
+    with pytest.raises(RobostackError, match="had 60 frames, now it has 50"):
+        Replay(spec, 50).restore(layout, lambda *_: make_episode(0, length=4))
+
+
+def test_pictures_that_are_missing_or_of_another_size_are_refused(spec, make_episode):
+    replay, episode = Replay(spec, 100, {"eye": (4, 6)}), with_pictures(make_episode())
+    with pytest.raises(BadValue, match="pictures of eye are missing, expected"):
+        replay.add(make_episode())
+    small = replace(episode, pictures={"eye": episode.pictures["eye"][:, :2]})
+    with pytest.raises(BadValue, match=r"pictures of eye are \(4, 2, 6, 3\), expected"):
+        replay.add(small)
+    assert len(replay) == 0
+
+
+def test_memory_is_estimated_before_it_is_taken(spec):
+    """Within 5 % of what a full memory of pictures really takes."""
+    cameras = {"wrist": (128, 128), "front": (128, 128)}
+    replay = Replay(spec, 100, cameras)
+    arrays = (replay.frames, replay.action, replay.reward, replay.mask)
+    real = sum(pictures.nbytes for pictures in replay.pictures.values())
+    real += 2 * sum(array.nbytes for array in arrays)
+    assert need(spec, 100, cameras).total == pytest.approx(real, rel=0.05)
+
+
+def test_memory_that_is_not_there_is_refused_with_the_numbers(spec):
+    estimate = need(spec, 50_000, {"wrist": (128, 128)})
+    estimate.require("take less", free=4e9)
+    with pytest.raises(Unavailable) as caught:
+        estimate.require("take less", free=2e9)
+    for part in ("50,000 frames takes 2.46 GB", "wrist 128x128 2.46 GB", "2.00 GB are free"):
+        assert part in str(caught.value)
