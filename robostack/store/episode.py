@@ -203,8 +203,11 @@ def outcome(path: Path | str) -> Outcome | None:
         if not wire.is_finished(Path(path)):
             return None
     episode, _, is_complete = recover(path, has_pictures=False)
-    if not is_complete:
-        return None
+    return outcome_of(episode) if is_complete else None
+
+
+def outcome_of(episode: Episode) -> Outcome:
+    """The same of an episode at hand."""
     version = episode.steps[-1].parameters if episode.steps else -1
     return Outcome(
         episode.header, len(episode.steps), episode.is_success, episode.person_steps, version
