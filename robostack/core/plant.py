@@ -1,10 +1,12 @@
 """The boundary to a cell: four methods. A real cell, its mirror and a mock all speak it."""
 
+from collections.abc import Sequence
 from typing import Any, Protocol
 
 import numpy as np
 
 from robostack.core import lie
+from robostack.core.errors import UnknownName
 from robostack.core.guard import Guard
 from robostack.core.task import Setup, Task
 from robostack.core.types import Command, Sample, Samples
@@ -32,6 +34,10 @@ class Plant(Protocol):
 
     def reset(self, seed: int) -> dict[str, Any]:
         """Brings the cell to the start of an episode and returns what was drawn for it. Same seed, same start."""
+        ...
+
+    def look_through(self, cameras: Sequence[str]) -> None:
+        """Whose pictures read() gives from the next reset on. Raises UnknownName for a camera it has not."""
         ...
 
     def close(self) -> None:
@@ -83,6 +89,9 @@ class GuardedPlant:
         self._reason, self._opening = "", None
         return self._plant.reset(seed)
 
+    def look_through(self, cameras: Sequence[str]) -> None:
+        self._plant.look_through(cameras)
+
     def close(self) -> None:
         self._plant.close()
 
@@ -114,6 +123,10 @@ class MockPlant:
         self._pose = self._reference = self._setup.start
         self._twist, self._gripper, self.now = np.zeros(6), 0.0, 0.0
         return setup_as_dict(self._setup)
+
+    def look_through(self, cameras: Sequence[str]) -> None:
+        if cameras:
+            raise UnknownName("camera", cameras[0], [], "a mock is blind")
 
     def follow(self, command: Command) -> None:
         self._reference, self._gripper = command.reference, command.gripper

@@ -30,6 +30,11 @@ class Mailbox:
             if self._missing and not self._missing():
                 self._condition.notify_all()
 
+    def forget(self, name: str) -> None:
+        """As if nothing of this name had come."""
+        with self._condition:
+            self._letters.pop(name, None)
+
     def get(self, name: str) -> Letter | None:
         return self._letters.get(name)
 

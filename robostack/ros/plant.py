@@ -5,6 +5,7 @@ from robostack.ros import runtime
 
 # isort: split
 import os
+from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -25,6 +26,7 @@ from robostack.ros.calls import Calls
 from robostack.ros.mailbox import Mailbox
 
 STEP_S = 2.0  # s that a lockstep step may take before it counts as lost
+NEWS_S = 0.3  # s after a reset until pictures come from a mirror that knows that somebody looks
 LOOK_S = 2.0  # s in which a mirror that runs is seen
 SILENCE_S = 0.25  # s without a message after which a signal counts as gone, in real time
 EARLY = 1e-6  # s; stamps this close are the same moment
@@ -50,7 +52,7 @@ class RosPlant:
     ):
         self.is_lockstep, self._robot, self._task = lockstep, robot, task
         self._has_mirror = True if lockstep else has_mirror
-        self._cameras = tuple(cameras)
+        self._cameras: dict[str, Any] = {}  # subscription by name
         self._mail = Mailbox()
         self._sent: float | None = None  # s, stamp of the first command since the reset
         self._sent_at = 0.0  # s, steady clock, of the same
@@ -63,6 +65,7 @@ class RosPlant:
         self._calls = Calls(self._session)
         self._session.serve()
         self._session.loop_in_background()
+        self.look_through(cameras)
 
     def _connect(self) -> None:
         session, states = self._session, topics.states(self.is_lockstep)
@@ -73,7 +76,6 @@ class RosPlant:
             topics.CURRENT_TWIST: TwistStamped,
             topics.EXTERNAL_WRENCH: WrenchStamped,
             topics.TASK_TARGET: PoseStamped,
-            **{topics.image(camera): Image for camera in self._cameras},
         }
         if self._task.gripper:
             gripper_out = session.node.create_publisher(JointState, topics.POLICY_GRIPPER, commands)
@@ -89,8 +91,22 @@ class RosPlant:
         if self.is_lockstep:
             self._listen(Clock, topics.CLOCK, states)
 
-    def _listen(self, kind: type, topic: str, qos) -> None:
-        self._session.subscribe(kind, topic, qos, lambda message: self._mail.put(topic, message))
+    def look_through(self, cameras: Sequence[str]) -> None:
+        """A camera that nobody serves is found out at the next reset."""
+        call, session = self._session.call, self._session
+        for name in [name for name in self._cameras if name not in cameras]:
+            subscription = self._cameras.pop(name)
+            call(lambda gone=subscription: session.unsubscribe(gone))
+            del self._states[topics.image(name)]
+            self._mail.forget(topics.image(name))
+        for name in [name for name in cameras if name not in self._cameras]:
+            topic, qos = topics.image(name), topics.states(self.is_lockstep)
+            self._cameras[name] = call(lambda new=topic, qos=qos: self._listen(Image, new, qos))
+            self._states[topic] = Image
+
+    def _listen(self, kind: type, topic: str, qos):
+        put = self._mail.put
+        return self._session.subscribe(kind, topic, qos, lambda message: put(topic, message))
 
     def _take_opening(self, message: Float64MultiArray) -> None:
         with suppress(BadValue):  # the guard sends none such; the mirror complains of others'
@@ -133,10 +149,18 @@ class RosPlant:
         self._awaited = None
         if not self._has_mirror:
             return self._go_to_start(seed)
-        before = self._mail.counts()
-        drawn = self._calls.reset(seed)
-        # In lockstep exactly one set of samples follows, maybe already here; in real time old ones may still arrive.
-        self._wait_for_news(before if self.is_lockstep else self._mail.counts())
+        # A mirror that has not heard yet that we look serves no pictures: asked again, it does. Same seed, same start.
+        patience = (NEWS_S, STEP_S) if self._cameras else (STEP_S,)
+        missing: list[str] = []
+        for seconds in patience:
+            before = self._mail.counts()
+            drawn = self._calls.reset(seed)
+            # In lockstep exactly one set of samples follows, maybe already here; in real time old ones may still arrive.
+            before = before if self.is_lockstep else self._mail.counts()
+            if not (missing := self._await_news(before, seconds)):
+                break
+        else:
+            raise self._stale(f"{STEP_S:g} s after the reset", missing)
         self._sent, self._reference = None, np.array(drawn.pop("reference"))
         return drawn
 
@@ -145,19 +169,20 @@ class RosPlant:
 
     def _go_to_start(self, seed: int) -> dict[str, Any]:
         """A real cell: only the start can be chosen; where the target lies is the cell's to say."""
-        self._wait_for_news(self._mail.counts())
+        if missing := self._await_news(self._mail.counts(), STEP_S):
+            raise self._stale(f"for {STEP_S:g} s", missing)
         drawn = setup_as_dict(self._task.draw(self._task.options, np.random.default_rng(seed)))
         homing.go(self, np.array(drawn["start"]), self._task.period)
         return {"start": drawn["start"]}
 
-    def _wait_for_news(self, before: dict[str, int]) -> None:
+    def _await_news(self, before: dict[str, int], seconds: float) -> list[str]:
+        """Waits until everything has spoken since `before`; what has not."""
         names = [*self._states, *([topics.CLOCK] if self.is_lockstep else [])]
 
         def missing() -> list[str]:
             return [name for name in names if self._mail.count(name) <= before.get(name, 0)]
 
-        if left := self._mail.wait_for(missing, STEP_S):
-            raise self._stale(f"{STEP_S:g} s after the reset", left)
+        return self._mail.wait_for(missing, seconds)
 
     def _missing_of_step(self) -> list[str]:
         """Topics of which the message that belongs to the last command has not come."""

@@ -108,12 +108,17 @@ class Session:
         atexit.register(self.close)  # a process that forgot would abort, or never end
 
     def subscribe(self, kind: type, topic: str, qos: QoSProfile, take: Callable[[Any], None]):
-        """Hands every message to `take`, in the loop's thread. Call before the loop starts."""
+        """Hands every message to `take`, in the loop's thread. Once the loop runs: through `call`."""
         subscription = self.node.create_subscription(
             kind, topic, take, qos, callback_group=self._kept
         )
         self._takers.append((subscription, take))
         return subscription
+
+    def unsubscribe(self, subscription) -> None:
+        """Once the loop runs: through `call`."""
+        self._takers = [pair for pair in self._takers if pair[0] is not subscription]
+        self.node.destroy_subscription(subscription)
 
     def serve(self) -> None:
         """Starts answering services, parameters and futures, in a thread."""
@@ -126,9 +131,12 @@ class Session:
 
     def loop(self, tick: Callable[[], None] | None = None, period: float = WAKE_S) -> None:
         """Messages, jobs and ticks until stop(), all in this thread. Ticks are due at absolute deadlines, s."""
-        waits = _rclpy.WaitSet(len(self._takers), 1, 0, 0, 0, 0, self.context.handle)
+        waits, size = None, -1
         deadline = clock.now() + period
         while not self.is_stopped:
+            if size != len(self._takers):
+                size = len(self._takers)
+                waits = _rclpy.WaitSet(size, 1, 0, 0, 0, 0, self.context.handle)
             pulse.beat()
             rest = max(0.0, min(WAKE_S, deadline - clock.now() if tick else WAKE_S))
             self._take(waits, rest)

@@ -37,13 +37,12 @@ class TwinPlant:
         looks: int = 1,
     ):
         self.scene = scenes.build(robot, task)
-        for name in cameras:
-            if name not in self.scene.cameras:
-                raise UnknownName("camera", name, self.scene.cameras, f"task {task.name}")
-        self._task = task
+        self._task, self._size = task, size
         self.cells = Cells(self.scene, 1, threads=1, sensors=SensorModel() if noise else PERFECT)
-        self._cameras = {name: Camera(self.scene, name, size, size) for name in cameras}
-        self._reads_images, self._looks = images, looks
+        self._cameras: dict[str, Camera] = {}
+        self._open(cameras)
+        self._seen = tuple(cameras) if images else ()
+        self._looks = looks
         self._samples: Samples | None = None
         self.on_move: Callable[[], None] | None = (
             None  # for whoever watches: called after every move
@@ -93,9 +92,19 @@ class TwinPlant:
         }
         samples["joint_position"] = Sample(now, self.cells.joint_positions()[0])
         samples["joint_velocity"] = Sample(now, self.cells.joint_velocities()[0])
-        if self._reads_images:
-            samples |= {name: Sample(now, self.picture(name)) for name in self._cameras}
-        return samples
+        return samples | {name: Sample(now, self.picture(name)) for name in self._seen}
+
+    def look_through(self, cameras: Sequence[str]) -> None:
+        self._open(cameras)
+        self._seen = tuple(cameras)
+
+    def _open(self, cameras: Sequence[str]) -> None:
+        for name in cameras:
+            if name not in self.scene.cameras:
+                where = f"task {self._task.name}"
+                raise UnknownName("camera", name, self.scene.cameras, where)
+            if name not in self._cameras:
+                self._cameras[name] = Camera(self.scene, name, self._size, self._size)
 
     @property
     def cameras(self) -> tuple[str, ...]:

@@ -9,6 +9,7 @@ pytest.importorskip("rclpy")
 from sensor_msgs.msg import CameraInfo, JointState
 
 from robostack.core import catalog
+from robostack.core.errors import StaleSample
 from robostack.core.types import Command
 from robostack.ros import topics
 from robostack.ros.plant import RosPlant
@@ -38,3 +39,27 @@ def test_image_of_the_mirror_is_read_with_the_other_samples(lockstep):
         assert (infos[0].width, infos[0].header.frame_id) == (128, f"{CAMERA}_color_optical_frame")
         assert list(joints[0].name) == [joint.name for joint in ROBOT.joints]
         assert len(joints[0].position) == len(joints[0].velocity) == len(ROBOT.joints)
+
+
+@pytest.mark.parametrize("lockstep", [True, False])
+def test_cameras_are_looked_through_only_while_they_are_wanted(lockstep):
+    words = ("task:=peg_insert", "plant:=twin", f"lockstep:={str(lockstep).lower()}")
+    with running_cell(*words, f"cameras:={CAMERA}") as cell:
+        connect = lambda: RosPlant(TASK, ROBOT, lockstep=lockstep)  # noqa: E731
+        with connected(cell, connect) as plant:
+            for seed, cameras in enumerate(((), (CAMERA,), (), (CAMERA,))):
+                plant.look_through(cameras)
+                plant.reset(seed)
+                for _ in range(2):
+                    plant.send(Command(plant.now, plant.read()["tool_pose"].value))
+                    assert (CAMERA in plant.read()) == bool(cameras)
+
+
+def test_camera_that_nobody_serves_is_named():
+    with (
+        running_cell("task:=peg_insert", "plant:=twin", "lockstep:=true") as cell,
+        connected(cell, lambda: RosPlant(TASK, ROBOT, lockstep=True)) as plant,
+    ):
+        plant.look_through((CAMERA,))
+        with pytest.raises(StaleSample, match=f"/camera/{CAMERA}/color/image_raw"):
+            plant.reset(0)
