@@ -1,7 +1,12 @@
-"""Door `act`: the actor. A run's episodes on its cell: demonstrations, practice, checks, the last examination."""
+"""Door `act`: the actor. A run's episodes on its cell: demonstrations, practice, checks, the last examination.
+
+What it does next is a function of the episodes before. So on a run that was begun it goes through the same order, takes
+what is on the disk for what it would play, and plays where the disk ends.
+"""
 
 import argparse
 import signal
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -9,16 +14,18 @@ import numpy as np
 from robostack import config as configs
 from robostack.config import RunConfig
 from robostack.core import clock
-from robostack.core.errors import RobostackError, StaleSample, Unavailable
+from robostack.core.errors import StaleSample, Unavailable
 from robostack.core.guard import Guard
 from robostack.core.loop import Loop, Policy, StillPolicy
 from robostack.core.operator import Nobody, ScriptedPerson
 from robostack.core.plant import GuardedPlant, Plant
-from robostack.core.types import Episode, Samples, Step
+from robostack.core.types import Samples, Step
 from robostack.learn.policy import LearnedPolicy
+from robostack.past import Past
 from robostack.progress import Progress
 from robostack.store import params, pulse
-from robostack.store.episode import EpisodeWriter, next_index
+from robostack.store.episode import EpisodeWriter, Outcome, outcome_of
+from robostack.store.lock import held
 from robostack.store.run import Run
 from robostack.twin.plant import TwinPlant
 
@@ -48,7 +55,7 @@ class Interrupted(Exception):
 
 
 class Actor:
-    """Owns the order of a run's episodes. Raises RobostackError for a run that was begun before."""
+    """Owns the order of a run's episodes. Raises RobostackError for a folder that does not fit its config."""
 
     def __init__(self, run: Run, config: RunConfig, plant: Plant):
         self._run, self._config, self._plant = run, config, plant
@@ -64,10 +71,7 @@ class Actor:
         self._aided = Loop(**parts, operator=self._person, recorder=recorder)
         self._alone = Loop(**parts, operator=Nobody(), recorder=recorder)
         self._policy: LearnedPolicy | None = None
-        if next_index(run.episodes):
-            raise RobostackError(
-                f"{run.path} has episodes already, and a run is acted once; start another with `robostack train`"
-            )
+        self._past = Past(run.episodes, config.lockstep)
         self.is_stopped = False  # set by a signal, seen at the next tick
         self._index = 0
         self._cut = 0  # episodes in a row that the cell cut short
@@ -75,34 +79,38 @@ class Actor:
 
     def run(self) -> None:
         """Everything in order; leaves report material in the run folder."""
-        start = clock.now()
+        self.progress.recall_time()
         self._demonstrate()
         while True:
             self._practise()
             version, rate = self._choose()
             if rate >= self._config.good_enough or self.progress.steps >= self._config.steps:
                 break
-        self.progress.training_seconds = clock.now() - start
+        self.progress.stop_clock()
         self._examine(version)
         self._enter("done")
+        if self._index == len(self._past):
+            print(
+                f"{self._run.path} was done: all its {self._index} episodes are there", flush=True
+            )
 
     def _demonstrate(self) -> None:
         self._enter("demonstrations")
         still = StillPolicy(self._spec.action_size)
         for _ in range(self._config.demonstrations):
-            self._play(self._aided, still, "demonstration")
+            self._play(self._aided, lambda: still, "demonstration")
 
     def _practise(self) -> None:
         config, practised, perfect, due = self._config, 0, 0, self._config.check_every
         while self.progress.steps < config.steps and perfect < config.perfect_checks:
             self._enter("practice")
-            episode = self._play(self._aided, self._newest(), "practice")
+            played = self._play(self._aided, self._newest, "practice")
             practised += 1
             self._trained += 1
-            self.progress.successes.append(episode.is_success)
-            self.progress.person_steps.append(episode.person_share)
-            if not episode.person_share:
-                self.progress.unaided.append(episode.is_success)
+            self.progress.successes.append(played.is_success)
+            self.progress.person_steps.append(played.person_steps / max(1, played.steps))
+            if not played.person_steps:
+                self.progress.unaided.append(played.is_success)
             is_last = self.progress.steps >= config.steps
             if is_last or (practised >= due and self._is_promising()):
                 perfect = perfect + 1 if self._check() else 0
@@ -116,28 +124,34 @@ class Actor:
     def _check(self) -> bool:
         """The policy alone, deterministic, the same weights throughout. Whether it never failed."""
         self._enter("check")
-        policy = self._newest()
-        # At once: the learner goes on and tidies up behind it.
-        params.pin(self._run.params, f"check-{len(self.progress.checks):03d}", policy.version)
-        episodes = []
+        name, played = f"check-{len(self.progress.checks):03d}", list[Outcome]()
+
+        def checked() -> LearnedPolicy:
+            if played:
+                return self._load(played[-1].parameters)
+            policy = self._newest()
+            # At once: the learner goes on and tidies up behind it.
+            params.pin(self._run.params, name, policy.version)
+            return policy
+
         for _ in range(self._config.check_episodes):
-            episodes.append(self._play(self._alone, policy, "solo"))
+            played.append(self._play(self._alone, checked, "solo"))
             self._trained += 1
-            self.progress.unaided.append(episodes[-1].is_success)
-            self.progress.successes.append(episodes[-1].is_success)
-        wins = sum(episode.is_success for episode in episodes)
+            self.progress.unaided.append(played[-1].is_success)
+            self.progress.successes.append(played[-1].is_success)
+        wins = sum(each.is_success for each in played)
         self.progress.checks.append(
             {
-                "version": policy.version,
+                "version": played[-1].parameters,
                 "steps": self.progress.steps,
                 "successes": wins,
-                "episodes": len(episodes),
-                "length": float(np.mean([len(episode.steps) for episode in episodes])),
+                "episodes": len(played),
+                "length": float(np.mean([each.steps for each in played])),
                 "willingness": self._person.willingness,
             }
         )
-        self.progress.write(now=True)
-        return wins == len(episodes)
+        self._tell()
+        return wins == len(played)
 
     def _choose(self) -> tuple[int, float]:
         """The best of the checked versions and its success, by episodes made for the choice; pinned as "best"."""
@@ -149,30 +163,45 @@ class Actor:
         )[:CANDIDATES]
         for check in ranked:
             if "validation" not in check:
-                policy = self._load(check["version"])
                 played = [
-                    self._play(self._alone, policy, "validation", VALIDATION + i)
+                    self._play(
+                        self._alone,
+                        lambda version=check["version"]: self._load(version),
+                        "validation",
+                        VALIDATION + i,
+                    )
                     for i in range(self._config.validation)
                 ]
-                check["validation"] = sum(episode.is_success for episode in played)
+                check["validation"] = sum(each.is_success for each in played)
         best = max(ranked, key=lambda check: (check["validation"], -check["length"]))
         params.pin(self._run.params, "best", best["version"])
         return best["version"], best["validation"] / self._config.validation
 
     def _examine(self, version: int) -> None:
         self._enter("evaluation")
-        policy = self._load(version)
         for i in range(self._config.evaluation):
-            episode = self._play(self._alone, policy, "evaluation", EVALUATION + i)
-            self.progress.evaluated.append(episode.is_success)
+            played = self._play(
+                self._alone, lambda: self._load(version), "evaluation", EVALUATION + i
+            )
+            self.progress.evaluated.append(played.is_success)
 
-    def _play(self, loop: Loop, policy: Policy, kind: str, seed: int | None = None) -> Episode:
-        """One whole episode. In real time, one that the cell cuts short stays as it is and the next one is tried."""
+    def _play(
+        self, loop: Loop, policy: Callable[[], Policy], kind: str, seed: int | None = None
+    ) -> Outcome:
+        """One whole episode, from the disk where it is there. `policy` is asked for only when it is to act.
+
+        In real time, one that the cell or the end of an actor cuts short stays as it is and the next one is tried.
+        """
         while True:
             index, self._index = self._index, self._index + 1
             number = self._config.seed * SEEDS_A_RUN + (index if seed is None else seed)
+            if index < len(self._past):
+                if (found := self._recall(index, kind, number)) is None:
+                    continue
+                return found
+            self._go_live(index)
             try:
-                episode = loop.run(policy, kind, index, number)
+                episode = loop.run(policy(), kind, index, number)
             except StaleSample as error:
                 self._cut += 1
                 if self._config.lockstep or self._cut == MOST_CUT:
@@ -182,7 +211,32 @@ class Actor:
             self._cut = 0
             self.progress.episodes += 1
             self.progress.write()
-            return episode
+            return outcome_of(episode)
+
+    def _recall(self, index: int, kind: str, seed: int) -> Outcome | None:
+        """An episode of before as if it were played now; None for one that was cut."""
+        self._check_stopped()
+        found = self._past.take(index, kind, seed)
+        if found is None:
+            steps, helped = self._past.take_cut(index, kind, seed)
+        else:
+            steps, helped = found.steps, found.person_steps
+            self.progress.episodes += 1
+        if kind in ("demonstration", "practice"):
+            self._person.recall(kind, seed, helped, found.is_success if found else None)
+        if self.progress.phase in ("practice", "check"):
+            self.progress.steps += steps
+        return found
+
+    def _go_live(self, index: int) -> None:
+        """Where the disk ends."""
+        if index > len(self._past):
+            return
+        if self._past:
+            print(f"goes on after {index} episodes, with {self.progress.phase}", flush=True)
+            self._tell()
+        if self.progress.phase != "evaluation":  # then training has its time already
+            self.progress.start_clock()
 
     def _on_tick(self, samples: Samples, step: Step | None) -> None:
         del samples
@@ -218,6 +272,8 @@ class Actor:
         return self._policy
 
     def _load(self, version: int) -> LearnedPolicy:
+        if self._policy is not None and self._policy.version == version:
+            return self._policy
         found = params.load(params.path_of(self._run.params, version), self._spec)
         if self._policy is None:
             self._policy = LearnedPolicy(self._spec, found)
@@ -244,7 +300,11 @@ class Actor:
     def _enter(self, phase: str) -> None:
         if phase != self.progress.phase:
             self.progress.phase = phase
-            self.progress.write(now=True)
+            self._tell()
+
+    def _tell(self) -> None:
+        """At once; what is only recalled is not news."""
+        self.progress.write(now=self._index >= len(self._past))
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -254,15 +314,16 @@ def main(argv: list[str] | None = None) -> int:
     arguments = parser.parse_args(argv)
     run = Run.open(arguments.run)
     config = configs.from_dict(run.config)
-    plant = make_plant(config)
-    try:
-        actor = Actor(run, config, plant)
-        for number in (signal.SIGINT, signal.SIGTERM):
-            # A flag, not an exception: one that strikes inside JAX or rclpy is swallowed or leaves a mess.
-            signal.signal(number, lambda *_: setattr(actor, "is_stopped", True))
-        actor.run()
-    except Interrupted:
-        return 130
-    finally:
-        plant.close()
+    with held(run.path / ".actor.lock"):
+        plant = make_plant(config)
+        try:
+            actor = Actor(run, config, plant)
+            for number in (signal.SIGINT, signal.SIGTERM):
+                # A flag, not an exception: one that strikes inside JAX or rclpy is swallowed or leaves a mess.
+                signal.signal(number, lambda *_: setattr(actor, "is_stopped", True))
+            actor.run()
+        except Interrupted:
+            return 130
+        finally:
+            plant.close()
     return 0

@@ -49,6 +49,8 @@ class RunConfig:
     validation: int = 200  # episodes for each of the best versions, to choose one
     evaluation: int = 100  # episodes on fresh seeds, at the end
     capacity: int = 100_000  # frames in the replay memory
+    checkpoint_every: float = 15.0  # s of training; at most so much is trained again after a fault
+    checkpoints: int = 3  # newest ones kept, besides the best: the last may be damaged
     options: dict[str, float] = field(default_factory=dict)  # of the task
     learner: LearnerConfig = field(default_factory=LearnerConfig)
     person: Style = field(default_factory=Style)
@@ -64,6 +66,9 @@ class RunConfig:
             require(1 <= count <= MOST_EXAMINED, name, count, f"1 to {MOST_EXAMINED}")
         require(self.warmup >= 0, "warmup", self.warmup, "at least 0")
         require(self.capacity >= 1000, "capacity", self.capacity, "at least 1000 frames")
+        require(self.checkpoints >= 1, "checkpoints", self.checkpoints, "at least 1")
+        every = self.checkpoint_every
+        require(every >= 0, "checkpoint_every", every, "at least 0 s")
         updates = self.updates_per_step
         require(updates > 0, "updates_per_step", updates, "more than 0")
         require(0 <= self.check_from <= 1, "check_from", self.check_from, "0 to 1")

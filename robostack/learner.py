@@ -1,21 +1,53 @@
-"""Door `learn`: the learner. Follows a run's episodes and publishes versions of the actor's weights."""
+"""Door `learn`: the learner. Follows a run's episodes and publishes versions of the actor's weights.
+
+What it knows is a function of the episodes. So one that was killed starts at its newest checkpoint, trains again
+through the episodes after it, and ends where it would have been, to the last bit.
+"""
 
 import argparse
+import json
 import signal
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
+
+import numpy as np
 
 from robostack import config as configs
 from robostack.config import RunConfig
 from robostack.core import clock, observe
+from robostack.core.errors import RobostackError
+from robostack.core.types import Episode, EpisodeHeader
+from robostack.learn import policy
 from robostack.learn.learner import Learner
-from robostack.learn.policy import publish
-from robostack.store import params, pulse
-from robostack.store.episode import EpisodeFollower
+from robostack.store import params, pulse, state
+from robostack.store.disk import forget_drafts
+from robostack.store.episode import EpisodeFollower, read_episode
+from robostack.store.lock import held
 from robostack.store.run import Run, write_json
+from robostack.store.state import Checkpoint
 
 KEEP = 100  # newest versions kept besides the pinned ones
 CHUNK = 20  # learner steps between two looks at the clock
 TRAINED = ("demonstration", "practice", "solo")  # kinds of episodes to learn from
+JUDGED = 20  # newest episodes that a checkpoint's score is over
+CHOICES = ("task", "robot", "options", "seed", "demonstrations", "warmup", "updates_per_step")
+CHOICES += ("capacity", "learner")  # what a checkpoint must have been made with
+
+
+@dataclass
+class Counts:
+    """Where a learner stands. JSON in a checkpoint, so numbers and lists only."""
+
+    demonstrations: int = 0
+    episodes: int = 0  # trained on, besides demonstrations
+    env_steps: int = 0  # in those
+    owed: float = 0.0  # learner steps, less than one
+    due: int = 0  # learner steps still to be made for the newest episode
+    is_unpublished: bool = False  # they make a version
+    version: int = -1
+    seconds: float = 0.0  # of training
+    alone: list[bool] = field(default_factory=list)  # newest episodes: success without the person
 
 
 class Training:
@@ -24,18 +56,25 @@ class Training:
     def __init__(self, run: Run, config: RunConfig):
         self._run, self._config = run, config
         self._spec = observe.spec_of(config.load_task())
-        self._learner = Learner(self._spec, config.learner, config.seed, config.capacity)
-        self._follower = EpisodeFollower(run.episodes, self._spec)
-        self._demonstrations, self._episodes, self._env_steps = 0, 0, 0
-        self._owed = 0.0  # learner steps
-        self._version = -1
-        self._seconds, self._written = 0.0, 0.0  # of training; when learner.json was written
+        self._learner = self._fresh()
+        # A cut episode is played again in lockstep; in real time its steps are all there will be.
+        self._follower = EpisodeFollower(
+            run.episodes, self._spec, has_pictures=False, with_cut=not config.lockstep
+        )
+        self._counts, self._seen = Counts(), list[str]()  # names of episode files, in order
+        self.extras: dict[str, Any] = {}  # JSON that others want back after a restart, by name
+        self._written, self._saved = 0.0, clock.now()  # learner.json, the newest checkpoint
         self._info: dict[str, float] = {}
         self.is_over = False  # the examination has begun: nothing more to learn from
         self.is_stopped = False
+        forget_drafts(run.params, "*.safetensors")
+        self._resume()
+        self._checkpoints = state.Writer(run.path / "state", config.checkpoints)
 
     def poll(self) -> bool:
         """Takes in what is new and trains for it; whether there was anything."""
+        self._checkpoints.check()
+        self._settle()  # after a restart: what the newest episode is still due
         episodes = self._follower.poll()
         for episode in episodes:
             if self.is_stopped:
@@ -43,83 +82,204 @@ class Training:
             if episode.header.kind == "evaluation":
                 self.is_over = True
                 return True
-            if episode.header.kind not in TRAINED:
-                continue
-            self._learner.add([episode])
-            if episode.header.kind == "demonstration":
-                self._demonstrations += 1
-                if self._demonstrations == self._config.demonstrations:
-                    self._train(self._config.warmup)
-                    self._publish()
-                continue
-            self._episodes += 1
-            self._env_steps += len(episode.steps)
-            # Every control step is paid for with the same number of updates, however fast the machine is.
-            self._owed += len(episode.steps) * self._config.updates_per_step
-            whole = int(self._owed)
-            self._owed -= whole
-            self._train(whole)
-            self._publish()
+            self._seen.append(_name(episode.header))
+            if episode.header.kind in TRAINED:
+                self._take(episode)
+                self._settle()
         return bool(episodes)
 
-    def _train(self, steps: int) -> None:
-        start = clock.now()
-        while steps > 0 and not self.is_stopped:
-            pulse.beat()
-            count = min(steps, CHUNK)
+    def close(self) -> None:
+        """Leaves a checkpoint from which the next one goes on at once. Raises Unavailable."""
+        if self._learner.steps:
+            self._save()
+        self._checkpoints.close()
+
+    def _take(self, episode: Episode) -> None:
+        """Into the memory, and what it is due into the counts."""
+        counts = self._counts
+        self._learner.add([episode])
+        if episode.header.kind == "demonstration":
+            # One that was cut is practice for nobody: the actor shows another one.
+            counts.demonstrations += _is_whole(episode)
+            if counts.demonstrations == self._config.demonstrations and counts.version < 0:
+                counts.due, counts.is_unpublished = self._config.warmup, True
+            return
+        counts.episodes += 1
+        counts.env_steps += len(episode.steps)
+        counts.alone.append(episode.is_success and not episode.person_steps)
+        del counts.alone[:-JUDGED]
+        # Every control step is paid for with the same number of updates, however fast the machine is.
+        counts.owed += len(episode.steps) * self._config.updates_per_step
+        counts.due = int(counts.owed)
+        counts.owed -= counts.due
+        counts.is_unpublished = True
+
+    def _settle(self) -> None:
+        """Makes the updates that are due and publishes what they made."""
+        counts, is_first = self._counts, self._counts.version < 0
+        while counts.due and not self.is_stopped:
+            start, count = clock.now(), min(counts.due, CHUNK)
             self._info = self._learner.train(count)
-            steps -= count
+            counts.due -= count
+            counts.seconds += clock.now() - start
             if clock.now() - self._written > 0.5:
-                self._report(clock.now() - start)
-        self._seconds += clock.now() - start
-        self._report(0.0)
+                self._report()
+            if clock.now() - self._saved > self._config.checkpoint_every:
+                self._save()
+            pulse.beat()
+        if counts.is_unpublished and not counts.due:
+            self._publish()
+            self._report()
+            if is_first:
+                self._save()
 
     def _publish(self) -> None:
-        if self.is_stopped:  # its updates are not all made
-            return
-        self._version += 1
-        publish(
-            self._run.params,
-            self._version,
-            self._learner.state.served,
-            self._spec,
-            updates=self._learner.steps,
-            episodes=self._episodes,
-        )
+        """A version that is there stays as it is: somebody may have acted with it."""
+        counts, learner = self._counts, self._learner
+        counts.version += 1
+        counts.is_unpublished = False
+        served = policy.flatten(learner.state.served)
+        if (there := self._there(counts.version)) is None:
+            meta = {"updates": learner.steps, "episodes": counts.episodes}
+            params.save(self._run.params, counts.version, served, self._spec, meta)
+        elif any(not np.array_equal(there[name], served[name]) for name in served):
+            print(
+                f"version {counts.version} was made before with other weights, as on another kind of "
+                "machine; those stay, and the run goes on from here",
+                flush=True,
+            )
         params.prune(self._run.params, KEEP)
 
-    def _report(self, running: float) -> None:
+    def _there(self, version: int) -> dict[str, np.ndarray] | None:
+        """The weights of a version published before; None where there is none or a damaged one."""
+        path = params.path_of(self._run.params, version)
+        try:
+            return params.load(path, self._spec).arrays if path.exists() else None
+        except RobostackError:
+            return None
+
+    def _save(self) -> None:
+        """Hands a copy of everything to the thread that writes."""
+        self._saved = clock.now()
+        alone = self._counts.alone
+        about = {
+            "choices": _choices(self._config),
+            "counts": asdict(self._counts),
+            "seen": list(self._seen),
+            "layout": self._learner.replay.layout(),
+            "extras": json.loads(json.dumps(self.extras)),
+        }
+        score = float(np.mean(alone)) if alone else None
+        arrays = self._learner.arrays()
+        self._checkpoints.save(Checkpoint(self._learner.steps, arrays, self._spec, about, score))
+
+    def _resume(self) -> None:
+        """Takes the newest good checkpoint whose episodes are there; without one all episodes are trained again."""
+        folder = self._run.path / "state"
+        for checkpoint in state.newest_first(folder, self._spec, _say):
+            path, about = state.path_of(folder, checkpoint.step), checkpoint.about
+            _require_equal(about["choices"], _choices(self._config), path)
+            self._learner.restore(checkpoint.arrays, checkpoint.step, str(path))
+            try:
+                self._refill(about["layout"], about["seen"])
+            except RobostackError as error:
+                _say(f"{path} knows what is not there: {error}; the one before is taken")
+                self._learner = self._fresh()
+                continue
+            self._follower.skip(about["seen"])
+            self._counts, self._seen = Counts(**about["counts"]), about["seen"]
+            self.extras = about["extras"]
+            _say(f"goes on after {checkpoint.step} learner steps and {len(self._seen)} episodes")
+            return
+
+    def _fresh(self) -> Learner:
+        config = self._config
+        return Learner(self._spec, config.learner, config.seed, config.capacity)
+
+    def _refill(self, layout: dict[str, Any], seen: list[str]) -> None:
+        names = {_place(name): name for name in seen}
+
+        def read(actor: str, index: int) -> Episode:
+            path = self._run.episodes / names[actor, index]
+            return read_episode(path, self._spec, has_pictures=False)
+
+        self._learner.refill(layout, read)
+
+    def _report(self) -> None:
         self._written = clock.now()
-        practised = self._learner.steps - self._config.warmup
+        counts, steps = self._counts, self._learner.steps
         write_json(
             self._run.path / "learner.json",
             {
-                "learner_steps": self._learner.steps,
-                "critic_updates": self._learner.steps * self._config.learner.critic_updates,
-                "steps_per_second": self._learner.steps / max(1e-9, self._seconds + running),
-                "updates_per_step": max(0, practised) / max(1, self._env_steps),
-                "version": self._version,
+                "learner_steps": steps,
+                "critic_updates": steps * self._config.learner.critic_updates,
+                "steps_per_second": steps / max(1e-9, counts.seconds),
+                "updates_per_step": max(0, steps - self._config.warmup) / max(1, counts.env_steps),
+                "version": counts.version,
                 "transitions": len(self._learner.replay),
-                "episodes": self._episodes,
+                "episodes": counts.episodes,
                 **self._info,
             },
             is_durable=False,
         )
 
 
+def _name(header: EpisodeHeader) -> str:
+    """Of its file, from the episodes' folder."""
+    folder = f"{header.actor}/" if header.actor else ""
+    return f"{folder}{header.index:06d}-{header.kind}.mcap"
+
+
+def _place(name: str) -> tuple[str, int]:
+    """Actor and index of an episode file."""
+    actor, _, file = name.rpartition("/")
+    return actor, int(file.partition("-")[0])
+
+
+def _is_whole(episode: Episode) -> bool:
+    return bool(episode.steps) and (episode.steps[-1].terminated or episode.steps[-1].truncated)
+
+
+def _choices(config: RunConfig) -> dict[str, Any]:
+    """As JSON gives it back: tuples are lists there."""
+    whole = json.loads(json.dumps(configs.as_dict(config)))
+    return {name: whole[name] for name in CHOICES}
+
+
+def _require_equal(made: dict[str, Any], wanted: dict[str, Any], path: Path) -> None:
+    """Raises RobostackError with the first choice that differs."""
+    for name in CHOICES:
+        was, now = made.get(name), wanted[name]
+        if was == now:
+            continue
+        if isinstance(was, dict) and isinstance(now, dict):
+            part = next(key for key in {**was, **now} if was.get(key) != now.get(key))
+            name, was, now = f"{name}.{part}", was.get(part), now.get(part)
+        raise RobostackError(
+            f"{path} was made with {name} {was}, the run's config.json has {now}; "
+            "put it back, or start another run"
+        )
+
+
+def _say(line: str) -> None:
+    print(f"learner: {line}", flush=True)
+
+
 def main(argv: list[str] | None = None) -> int:
-    """Runs the learner of a run folder until it is told to stop."""
+    """Runs the learner of a run folder until it is told to stop; on a begun run it goes on."""
     parser = argparse.ArgumentParser(prog="robostack learn", description=__doc__)
     parser.add_argument("run", type=Path, help="run folder, as `robostack train` makes it")
     arguments = parser.parse_args(argv)
     run = Run.open(arguments.run)
     config = configs.from_dict(run.config)
-    training = Training(run, config)
-    for number in (signal.SIGINT, signal.SIGTERM):
-        # A flag, not an exception: one that strikes inside XLA leaves a traceback and no clean end.
-        signal.signal(number, lambda *_: setattr(training, "is_stopped", True))
-    while not training.is_stopped:
-        pulse.beat()
-        if training.is_over or not training.poll():
-            clock.sleep(0.005)
+    with held(run.path / ".learner.lock"):
+        training = Training(run, config)
+        for number in (signal.SIGINT, signal.SIGTERM):
+            # A flag, not an exception: one that strikes inside XLA leaves a traceback and no clean end.
+            signal.signal(number, lambda *_: setattr(training, "is_stopped", True))
+        while not training.is_stopped:
+            pulse.beat()
+            if training.is_over or not training.poll():
+                clock.sleep(0.005)
+        training.close()
     return 0

@@ -1,12 +1,14 @@
 """What an actor tells the outside while it works: the terminal view, the report, whoever looks into the folder."""
 
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 
 from robostack.core import clock
-from robostack.store.run import write_json
+from robostack.core.errors import RobostackError
+from robostack.store.run import read_json, write_json
 
 
 @dataclass
@@ -23,8 +25,28 @@ class Progress:
     lateness: list[float] = field(default_factory=list)  # s, the newest ticks
     checks: list[dict] = field(default_factory=list)
     evaluated: list[bool] = field(default_factory=list)
-    training_seconds: float = 0.0  # from the first demonstration to the chosen version
+    _training: float = 0.0  # s of training before the clock was started
+    _since: float | None = None  # when it was; None while it stands
     _written: float = 0.0
+
+    @property
+    def training_seconds(self) -> float:
+        """From the first demonstration to the chosen version, as long as an actor was at work."""
+        return self._training + (0.0 if self._since is None else clock.now() - self._since)
+
+    def recall_time(self) -> None:
+        """The time of training that an actor before this one left in actor.json counts too."""
+        # The file is not durable: after a power cut it may be empty, and a time is not worth a run.
+        with suppress(RobostackError, KeyError, TypeError, ValueError):
+            self._training = float(read_json(self.path, {})["training_seconds"])
+
+    def start_clock(self) -> None:
+        """Training begins or goes on."""
+        self._since = clock.now()
+
+    def stop_clock(self) -> None:
+        """The version is chosen."""
+        self._training, self._since = self.training_seconds, None
 
     def write(self, now: bool = False) -> None:
         if not now and clock.now() - self._written < 0.5:

@@ -6,7 +6,7 @@ from typing import Protocol
 
 import numpy as np
 
-from robostack.core.errors import require
+from robostack.core.errors import BadValue, require
 from robostack.core.task import Expert, Terms
 
 
@@ -111,6 +111,23 @@ class ScriptedPerson:
     def end(self, is_success: bool) -> None:
         if self._kind == "practice":
             self._unaided.append(is_success and not self._has_helped)
+
+    def recall(self, kind: str, seed: int, helped: int, is_success: bool | None) -> None:
+        """Lives through an episode that is over: the person acted in `helped` steps; None: it was cut short.
+
+        Raises BadValue when this person would not have helped in it.
+        """
+        self.begin(kind, seed)
+        if kind == "practice" and helped:
+            if not self._is_watching or self.spent + helped > self.style.budget:
+                raise BadValue(
+                    f"the person helped in {helped} steps of the practice episode with seed {seed}; "
+                    f"one with seed {self._seed} and {self.style} would not have"
+                )
+            self.spent += helped
+            self._has_helped = True
+        if is_success is not None:
+            self.end(is_success)
 
     def _is_due(self, terms: Terms) -> bool:
         """Sees trouble, waits out the reaction time, then lets the hand arrive."""

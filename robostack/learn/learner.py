@@ -1,12 +1,15 @@
 """The learner: episodes in, one jitted call per learner step, versions of the actor's weights out."""
 
+from collections.abc import Callable, Iterable, Mapping
 from functools import partial
+from typing import Any
 
 import jax
 import numpy as np
 
 from robostack.core.spec import Spec
 from robostack.core.types import Episode
+from robostack.learn import trees
 from robostack.learn.memory import DeviceReplay, Memory, sample
 from robostack.learn.sac import Config, LearnerState, Sac
 from robostack.store.replay import Replay
@@ -30,7 +33,7 @@ class Learner:
         self._device = DeviceReplay(self.replay)
         self.steps = 0  # learner steps so far
 
-    def add(self, episodes: list[Episode]) -> None:
+    def add(self, episodes: Iterable[Episode]) -> None:
         """Takes whole episodes in. Raises BadValue for numbers that are not finite."""
         for episode in episodes:
             self.replay.add(episode)
@@ -43,3 +46,17 @@ class Learner:
             self.state, info = learner_step(self.sac, self.state, self._device.memory)
         self.steps += steps
         return {name: float(np.asarray(value)) for name, value in info.items()}
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        """A copy of the algorithm's state, for a checkpoint."""
+        return trees.to_arrays(self.state)
+
+    def restore(self, arrays: Mapping[str, np.ndarray], steps: int, what: str) -> None:
+        """Goes on from a state that `arrays` gave after so many steps. Raises RobostackError, said of `what`."""
+        self.state = trees.from_arrays(arrays, self.state, what)
+        self.steps = steps
+
+    def refill(self, layout: Mapping[str, Any], read: Callable[[str, int], Episode]) -> None:
+        """Puts the episodes of `replay.layout()` back where they lay. Raises RobostackError as Replay.restore."""
+        self.replay.restore(layout, read)
+        self._device.sync()

@@ -125,7 +125,7 @@ class Sac:
         # One key each: members share neither weights nor start.
         keys = jax.random.split(critic_key, self.config.critics)
         critic = dict(jax.vmap(lambda k: self._critic.init(k, observation, action))(keys))
-        log_temperature = jnp.log(jnp.asarray(self.config.temperature))
+        log_temperature = jnp.log(jnp.asarray(self.config.temperature, jnp.float32))
         return LearnerState(
             actor=actor,
             served=jax.tree.map(jnp.copy, actor),
