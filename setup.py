@@ -50,7 +50,11 @@ ROS = [
     )
 ]
 
+# LeRobot's datasets in and out: tables, and films. 15 is the PyAV that lerobot itself asks for.
+LEROBOT = ["pyarrow>=21", "av>=15"]
+
 DEV = [
+    *LEROBOT,
     "pytest>=8.3,<9",  # A sourced Jazzy brings launch_testing, which pytest 9 fails to load.
     "pytest-timeout>=2.3",
     "pytest-xdist>=3.6",
@@ -105,6 +109,6 @@ setup(
         (f"lib/{NAME}", sorted(str(path) for path in Path("libexec").iterdir() if path.is_file())),
     ],
     install_requires=REQUIRES,
-    extras_require={"ros": ROS, "dev": DEV},
+    extras_require={"ros": ROS, "lerobot": LEROBOT, "dev": DEV},
     entry_points={"console_scripts": [f"{NAME} = {NAME}.cli:main"]},
 )

@@ -45,6 +45,10 @@ EFFECTS = words(
     "socket socketserver ssl http urllib select selectors subprocess"
 )
 PICKLES = words("pickle _pickle shelve marshal cloudpickle dill joblib")
+UNPICKLER = (
+    "robostack/store/exchange/unpickle.py"  # Reads strangers' pickles, as a program of its own.
+)
+ONLY_IN = {"pyarrow": "robostack/store/exchange/", "av": "robostack/store/exchange/"}  # An extra.
 SEEDED = words("default_rng Generator SeedSequence BitGenerator PCG64 Philox")
 CLOCK = "robostack/core/clock.py"  # The only file of the rest that reads the time.
 LONGEST = 400  # Lines. Near 120 is pleasant, 300 is a question.
@@ -115,7 +119,16 @@ def no_import(room: str, path: str, name: str) -> str:
     """Why this room may not import `name`; "" if it may."""
     top, _, rest = name.partition(".")
     if top in PICKLES:
-        return "no pickle across a file or process border; safetensors, MCAP or JSON"
+        is_right = path == UNPICKLER and name == "pickle"
+        return (
+            ""
+            if is_right
+            else "no pickle across a file or process border; safetensors, MCAP or JSON"
+        )
+    if name.startswith(UNPICKLER.removesuffix(".py").replace("/", ".")):
+        return f"{UNPICKLER} runs as a program of its own, never in ours"
+    if not path.startswith(ONLY_IN.get(top, "")):
+        return f"only {ONLY_IN[top]} does"
     if top in BESIDE:
         return f"say robostack.{name}, or it is loaded twice"
     if room == "doors":
@@ -283,6 +296,15 @@ def test_room_imports_where_other_rooms_libraries_are_missing(room):
         ("robostack/learn/x.py", "from robostack.robots import fr3", "learn may import"),
         ("robostack/store/x.py", "import pickle", "no pickle"),
         ("robostack/x.py", "import pickle", "no pickle"),
+        ("robostack/store/exchange/x.py", "import pickle", "no pickle"),
+        ("robostack/store/exchange/unpickle.py", "import cloudpickle", "no pickle"),
+        (
+            "robostack/store/exchange/x.py",
+            "from robostack.store.exchange import unpickle",
+            "a program of its own",
+        ),
+        ("robostack/store/x.py", "import pyarrow.parquet", "only robostack/store/exchange/"),
+        ("robostack/x.py", "import av", "only robostack/store/exchange/"),
         ("robostack/x.py", "import numpy\nnumpy.load('f', allow_pickle=True)", "allow_pickle"),
         ("robostack/x.py", "import torch", "not in this test's table"),
         ("robostack/ros/x.py", "import mujoco", "ros may import"),
@@ -308,6 +330,8 @@ def test_the_checker_complains(path, text, complaint):
         ("robostack/drivers/ur.py", "import numpy, rtde_control, rtde_receive"),
         ("robostack/cli.py", "import time, rich, mujoco, jax\nfrom robostack import demo"),
         ("robostack/store/x.py", "from robostack import __version__"),
+        ("robostack/store/exchange/x.py", "import av\nimport pyarrow.parquet as pq"),
+        ("robostack/store/exchange/unpickle.py", "import pickle"),
     ],
 )
 def test_the_checker_lets_pass(path, text):

@@ -1,0 +1,311 @@
+"""Demonstrations of HIL-SERL: pickled lists of transitions, read by another process (unpickle.py), cut into episodes.
+
+https://github.com/rail-berkeley/hil-serl, examples/record_demos.py and train_rlpd.py write them. HIL-SERL keeps no
+truncation, and its buffers leave steps out; both show where a step's next observation is not the next step's
+observation. There the episode is cut, so that no transition joins two moments.
+"""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from math import prod
+from pathlib import Path
+from typing import IO, NamedTuple
+
+import numpy as np
+
+from robostack import __version__
+from robostack.core.errors import BadValue, RobostackError
+from robostack.core.spec import Spec, Term
+from robostack.core.types import EpisodeHeader, Sample, Step, Who
+from robostack.store.disk import explained
+from robostack.store.episode import EpisodeWriter
+from robostack.store.exchange.folder import whole_folder
+
+PROGRAM = Path(__file__).with_name("unpickle.py")
+PERIOD = 0.1  # s, hz=10 of its FrankaEnv; the files do not say
+LONGEST_HEAD = 1 << 20  # bytes, of one transition's line
+
+
+class Transition(NamedTuple):
+    """One item of the list."""
+
+    observation: dict[str, np.ndarray]
+    next_observation: dict[str, np.ndarray]
+    action: np.ndarray
+    reward: float
+    mask: float
+    is_done: bool
+
+
+@dataclass
+class Brought:
+    """What an import found."""
+
+    episodes: int = 0
+    steps: int = 0
+    notes: list[str] = field(default_factory=list)  # what a reader should know, one line each
+
+
+def transitions(
+    path: Path, megabytes: int | None = None, seconds: int | None = None
+) -> Iterator[Transition]:
+    """The transitions in a pickle, one at a time, from a process that may take so much memory and computing.
+
+    By default what a file of this size can need. Raises RobostackError in one line, whatever is in the file.
+    """
+    with explained("read", path):
+        if not path.is_file():
+            open(path, "rb").close()  # says why not
+            raise RobostackError(f"{path} is no file")
+        source = open(path, "rb")  # noqa: SIM115 - closed in three lines; the other process keeps its own
+    with source:
+        size = os.fstat(source.fileno()).st_size
+        megabytes = megabytes or 256 + 3 * size // 1_000_000
+        seconds = seconds or 20 + size // 5_000_000
+        child = _start(source.fileno(), megabytes, seconds)
+    assert child.stdout and child.stderr
+    # Waiting is not computing; this ends a process that waits.
+    watch = threading.Timer(4 * seconds + 10, child.kill)
+    watch.start()
+    try:
+        yield from _frames(child.stdout, megabytes << 20)
+    except _Cut:
+        said = child.stderr.read(1000).decode(errors="replace").strip()
+        code = child.wait()
+        if code == -signal.SIGXCPU or code == -signal.SIGKILL:
+            said = f"it takes more than {seconds} s to read, a file of {size / 1e6:.1f} MB may not"
+        why = said or f"its reader crashed (exit status {code})"
+        raise RobostackError(f"{path} is refused: {why}") from None
+    finally:
+        watch.cancel()
+        child.kill()
+        child.communicate()
+
+
+def _start(handle: int, megabytes: int, seconds: int) -> subprocess.Popen[bytes]:
+    command = [sys.executable, "-I", "-S", str(PROGRAM), str(handle), str(megabytes), str(seconds)]
+    return subprocess.Popen(
+        command,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        pass_fds=(handle,),
+        cwd="/",
+        env={},
+        start_new_session=True,
+    )
+
+
+class _Cut(Exception):
+    """The other process ended before its last line, or wrote what it never writes."""
+
+
+def _frames(stream: IO[bytes], most_bytes: int) -> Iterator[Transition]:
+    """What unpickle.py writes. Nothing in it is believed unseen."""
+    count = 0
+    while True:
+        try:
+            head = json.loads(stream.readline(LONGEST_HEAD))
+            if "transitions" in head:
+                if head["transitions"] != count:
+                    raise _Cut
+                return
+            arrays = {n: _array(stream, about, most_bytes) for n, about in head["arrays"].items()}
+            seen, then = (
+                {n.removeprefix(part): a for n, a in arrays.items() if n.startswith(part)}
+                for part in ("observations.", "next_observations.")
+            )
+            reward, mask, done = (float(arrays[n]) for n in ("rewards", "masks", "dones"))
+            found = Transition(seen, then, arrays["actions"], reward, mask, bool(done))
+        except (ValueError, KeyError, TypeError, OverflowError, MemoryError):
+            raise _Cut from None
+        yield found
+        count += 1
+
+
+def _array(stream: IO[bytes], about: object, most_bytes: int) -> np.ndarray:
+    if isinstance(about, float | int):
+        return np.array(float(about))
+    assert isinstance(about, list)
+    dtype, shape, is_fortran = np.dtype(str(about[0])), [int(n) for n in about[1]], bool(about[2])
+    size = prod(shape) * dtype.itemsize
+    if dtype.kind not in "biuf" or not 0 <= size <= most_bytes:
+        raise ValueError
+    data = stream.read(size)
+    if len(data) != size:
+        raise ValueError
+    return np.frombuffer(data, dtype).reshape(shape, order="F" if is_fortran else "C")
+
+
+def bring(
+    source: Path,
+    folder: Path,
+    robot: str = "",
+    task: str = "",
+    period: float = PERIOD,
+    on_progress: Callable[[int], None] = lambda steps: None,
+) -> Brought:
+    """Writes the demonstrations in a pickle as episodes of a new folder, whole or not at all. Raises RobostackError.
+
+    "state" becomes one term, other observations (…, H, W, 3) uint8 become cameras. The person acted throughout.
+    """
+    found = Brought()
+    with whole_folder(folder) as draft:
+        cutter = _Cutter(draft, source, robot or "unknown", task or source.stem, period, found)
+        for transition in transitions(source):
+            cutter.take(transition)
+            on_progress(found.steps)
+        cutter.finish()
+    return found
+
+
+class _Cutter:
+    """Owns the episode that is being written: where it ends shows when the next transition is there."""
+
+    def __init__(
+        self, folder: Path, source: Path, robot: str, task: str, period: float, found: Brought
+    ):
+        self._folder, self._source, self._found = folder, source, found
+        self._robot, self._task, self._period = robot, task, period
+        self._last: Transition | None = None
+        self._writer: EpisodeWriter | None = None
+        self._spec, self._cameras = Spec((), (), period), {}
+        self._count, self._pairs, self._gaps, self._open = 0, 0, 0, 0
+
+    def take(self, transition: Transition) -> None:
+        transition = self._checked(transition)
+        if self._writer is None:
+            self._spec, self._cameras = _spec(transition, self._period, self._source)
+            self._writer = EpisodeWriter(self._folder, self._spec)
+        if self._last is not None:
+            self._write(self._last, transition)
+        if self._last is None or self._ends(self._last, transition):
+            self._count = 0
+            header = EpisodeHeader(
+                index=self._found.episodes,
+                kind="demonstration",
+                robot=self._robot,
+                task=self._task,
+                plant="hil-serl",
+                seed=0,
+                spec=self._spec.digest,
+                code=__version__,
+                drawn={"source": self._source.name},
+                cameras=self._cameras,
+            )
+            self._writer.begin(header, *self._frame(transition.observation, 0))
+            self._found.episodes += 1
+        self._last = transition
+
+    def finish(self) -> None:
+        """Writes the last transition, and says what is to be known."""
+        if self._last is None:
+            raise RobostackError(f"{self._source} holds no transition")
+        self._write(self._last, None)
+        if self._gaps:
+            self._found.notes.append(
+                f"{self._gaps} of {self._pairs} next observations are not the observation of the step "
+                "after; the episodes are cut there, as truncated"
+            )
+        if self._open:
+            self._found.notes.append("the last episode has no end; it counts as truncated")
+
+    def _ends(self, last: Transition, following: Transition | None) -> bool:
+        if last.is_done or last.mask == 0 or following is None:
+            return True
+        return not _equal(last.next_observation, following.observation)
+
+    def _write(self, last: Transition, following: Transition | None) -> None:
+        assert self._writer is not None
+        is_over, is_terminated = self._ends(last, following), last.mask == 0
+        if not (last.is_done or is_terminated):
+            self._open = following is None
+            self._pairs += following is not None
+            self._gaps += is_over and following is not None
+        observation, samples = self._frame(last.next_observation, self._count + 1)
+        action = np.asarray(last.action, float).reshape(-1)
+        step = Step(
+            observation=_state(last.observation),
+            action_policy=action,
+            action=action,
+            who=Who.PERSON,
+            reward=last.reward,
+            terminated=is_terminated,
+            truncated=is_over and not is_terminated,
+            parameters=-1,
+            stamp=self._count * self._period,
+            age=0.0,
+            lateness=0.0,
+        )
+        self._writer.append(step, observation, samples)
+        self._count += 1
+        self._found.steps += 1
+        if is_over:
+            self._writer.end()
+
+    def _frame(
+        self, seen: Mapping[str, np.ndarray], number: int
+    ) -> tuple[np.ndarray, dict[str, Sample]]:
+        stamp = number * self._period
+        return _state(seen), {n: Sample(stamp, _newest(seen[n])) for n in self._cameras}
+
+    def _checked(self, transition: Transition) -> Transition:
+        """The same. Raises BadValue where it is not like the first one."""
+        number = self._found.steps + (self._last is not None)
+        where = f"{self._source}, transition {number}"
+        for part in (transition.observation, transition.next_observation):
+            if "state" not in part:
+                raise BadValue(f'{where} has no "state"; it has: {", ".join(sorted(part))}')
+            if not np.isfinite(part["state"]).all() or not np.isfinite(transition.action).all():
+                raise BadValue(f"{where} holds a value that is not finite")
+        if self._writer is not None:
+            got = _spec(transition, self._period, self._source)
+            if got != (self._spec, self._cameras) or got != _spec(
+                transition._replace(observation=transition.next_observation),
+                self._period,
+                self._source,
+            ):
+                raise BadValue(
+                    f"{where} has other shapes than the first: state {transition.observation['state'].shape}, "
+                    f"actions {transition.action.shape}, cameras {got[1] or 'none'}"
+                )
+        return transition
+
+
+def _spec(first: Transition, period: float, source: Path) -> tuple[Spec, dict[str, list[int]]]:
+    """Terms and cameras, from one transition."""
+    cameras = {}
+    for name, value in first.observation.items():
+        if name == "state":
+            continue
+        if value.dtype != np.uint8 or value.ndim not in (3, 4) or value.shape[-1] != 3:
+            raise BadValue(
+                f"{source}: observation {name} is {value.dtype} {value.shape}, expected pictures uint8 (1, H, W, 3)"
+            )
+        cameras[name] = list(value.shape[-3:-1])
+    seen, done = len(_state(first.observation)), first.action.size
+    if not seen or not done:
+        raise BadValue(f"{source}: got {seen} numbers of state and {done} of action, expected some")
+    state = Term("state", seen, "", "", (1.0,) * seen)
+    action = Term("action", done, "", "", (1.0,) * done)
+    return Spec((state,), (action,), period), cameras
+
+
+def _state(seen: Mapping[str, np.ndarray]) -> np.ndarray:
+    """(n,) float32. Of several stacked ones the newest."""
+    state = seen["state"]
+    return np.asarray(state[-1] if state.ndim > 1 else state, np.float32).reshape(-1)
+
+
+def _newest(pictures: np.ndarray) -> np.ndarray:
+    return pictures[-1] if pictures.ndim == 4 else pictures
+
+
+def _equal(one: Mapping[str, np.ndarray], other: Mapping[str, np.ndarray]) -> bool:
+    return one.keys() == other.keys() and all(np.array_equal(one[n], other[n]) for n in one)
