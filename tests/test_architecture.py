@@ -26,7 +26,7 @@ ROOMS = {
     "core": ("", "yaml"),
     "robots": ("core", ""),
     "tasks": ("core robots", ""),
-    "store": ("core", "mcap rosbags safetensors grpc"),
+    "store": ("core", "mcap rosbags safetensors grpc cryptography"),
     "learn": ("core store", "jax jaxlib flax optax"),
     "twin": ("core robots tasks", "mujoco gymnasium"),
     "study": ("core store", "scipy"),
