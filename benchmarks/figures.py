@@ -19,6 +19,7 @@ CAMERAS = "two 128x128 cameras rendered per step, single simulation"
 STEP = "lockstep step through ROS, command out to observation in"
 REAL = "real time at 10 Hz with the learner training on the same cores"
 LEARNER = "learner steps/s, 2 critics (256, 256), batch 256, sampling included"
+CHECKPOINT = "learner steps/s while checkpoints are written"
 GYM_HIL = "gym-hil 0.1.14 PandaPickCubeBase-v0"
 
 FIGURES = (
@@ -44,10 +45,21 @@ FIGURES = (
     Figure("A.7", f"{LEARNER}, against a bare jitted update, same run", ">= 0.85", "x", "learner"),
     Figure("A.7b", LEARNER, "", "1/s", "learner"),
     Figure("A.8", "`make test`, set-up done", "<= 12", "min", "tests_time"),
+    Figure(
+        "B.3",
+        "runs killed at random moments and resumed that end bit-equal to the uninterrupted one",
+        ">= 20",
+        "of 20",
+        "resume",
+    ),
+    Figure(
+        "B.3b", f"{CHECKPOINT}, one a second, against none, same run", ">= 0.95", "x", "checkpoint"
+    ),
+    Figure("B.3c", "what a checkpoint holds training up: longest", "", "ms", "checkpoint"),
 )
 
 BY_ID = {figure.id: figure for figure in FIGURES}
-LONG = {"demo", "tests_time"}  # files that take over two minutes
+LONG = {"demo", "tests_time", "resume"}  # files that take over two minutes
 
 
 def files_of(issue: str) -> list[str]:

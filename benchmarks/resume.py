@@ -1,4 +1,4 @@
-"""B.3: a run killed at random moments and started again ends as the one nobody touched, to the last bit. Ten minutes."""
+"""B.3: a run killed at random moments and started again ends as the one nobody touched, to the last bit. 10 min."""
 
 import argparse
 import random
