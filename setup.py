@@ -28,6 +28,8 @@ REQUIRES = [
     "mcap>=1.2",
     "rosbags>=0.11",  # ROS 2 messages in episode files, where there is no ROS 2
     "safetensors>=0.5",
+    "grpcio>=1.80",  # store/link: HTTP/2 between two machines, with TLS and keepalive
+    "cryptography>=45",  # certificates of store/link
     "matplotlib>=3.9",
     "rich>=13.9",
 ]

@@ -11,6 +11,7 @@ VERBS = {  # verb -> (module with main(argv) -> exit status, what it does)
     "train": ("train", "the same with your choices, on the mirror or on a cell"),
     "act": ("act", "only the actor of a run"),
     "learn": ("learner", "only the learner of a run"),
+    "link": ("link", "actor and learner on different machines: keygen, serve, join"),
     "twin": (
         "show",
         "look at a task's mirror: the scripted expert at work, as film or in a viewer",

@@ -2,6 +2,7 @@
 
 import json
 import platform
+import secrets
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -88,6 +89,14 @@ class Run:
     @property
     def params(self) -> Path:
         return self.path / "params"
+
+    @property
+    def id(self) -> str:
+        """Tells this run from another of the same name, on any machine; made when first asked for."""
+        path = self.path / "run.json"
+        if not path.exists():
+            write_json(path, {"id": secrets.token_hex(16)})
+        return str(read_json(path)["id"])
 
     @property
     def config(self) -> dict[str, Any]:

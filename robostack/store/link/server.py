@@ -1,0 +1,391 @@
+"""The learner's end on the network: lets couriers in, keeps what they bring, gives out parameters."""
+
+import asyncio
+import hashlib
+import json
+import threading
+import traceback
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import grpc
+import grpc.aio
+
+from robostack.core import clock
+from robostack.core.errors import RobostackError, Unavailable
+from robostack.store import params
+from robostack.store.disk import explained, write_whole
+from robostack.store.link import connection as at
+from robostack.store.link import message as m
+from robostack.store.link.keys import Address, Keys, require_may_listen
+from robostack.store.link.receiver import OutOfStep, Receiver, require_room
+from robostack.store.run import Run, versions, write_json
+
+POLL_S = 0.05  # s between two looks for new parameters
+SIGN_S = 0.25  # s between two looks at learner.json
+WAITING = 32  # messages that came and are not on the disk yet
+REMEMBERED = 1000  # digests of versions
+CONFIG = "config.json"
+
+
+class Refusal(RobostackError):
+    """A courier is not let in, or not kept."""
+
+    def __init__(self, code: grpc.StatusCode, line: str):
+        super().__init__(line)
+        self.code = code
+
+
+@dataclass
+class Seat:
+    """Owns what the server knows of one connected actor."""
+
+    hello: m.Hello
+    run: Run
+    receiver: Receiver
+    over: asyncio.Event = field(default_factory=asyncio.Event)  # somebody else sits here now
+    heard: float = field(default_factory=clock.now)  # s, steady clock
+    steps: int = 0  # made durable since it came
+
+    @property
+    def name(self) -> str:
+        actor = f'actor "{self.hello.actor}"' if self.hello.actor else "the actor"
+        return f"{actor} of {self.hello.run}"
+
+    def prefix(self, name: str) -> str:
+        """Several actors' small files lie side by side in one run."""
+        return f"{self.hello.actor}-{name}" if self.hello.actor else name
+
+
+def _say(line: str) -> None:
+    print(line, flush=True)
+
+
+class LinkServer:
+    """Owns the port and the run folders below `runs`, as far as couriers write into them."""
+
+    def __init__(
+        self,
+        runs: Path,
+        keys: Keys | None = None,
+        say: Callable[[str], None] = _say,
+        silence: float = at.SILENCE_S,
+    ):
+        self._runs, self._keys, self._say, self._silence = runs, keys or Keys(), say, silence
+        self._seats: dict[tuple[str, str], Seat] = {}
+        self._receivers: dict[tuple[str, str], Receiver] = {}
+        self._digests: dict[tuple[Path, int, int], str] = {}
+        self._setting_up = threading.Lock()
+        self._server: grpc.aio.Server | None = None
+
+    async def start(self, listen: Address) -> Address:
+        """Listens; port 0 takes a free one. Raises BadValue where keys are missing, Unavailable for a port in use."""
+        require_may_listen(listen, self._keys)
+        with explained("make", self._runs):
+            self._runs.mkdir(parents=True, exist_ok=True)
+        server = grpc.aio.server(options=at.OPTIONS)
+        methods = {
+            "Ship": grpc.stream_stream_rpc_method_handler(self._ship),
+            "Fetch": grpc.unary_unary_rpc_method_handler(self._fetch),
+        }
+        handler = grpc.method_handlers_generic_handler(at.SERVICE, methods)
+        server.add_generic_rpc_handlers((handler,))
+        try:
+            if self._keys.certificate:
+                pair = (self._keys.key, self._keys.certificate)
+                port = server.add_secure_port(str(listen), grpc.ssl_server_credentials([pair]))
+            else:
+                port = server.add_insecure_port(str(listen))
+        except RuntimeError:
+            raise Unavailable(
+                f"cannot listen at {listen}: the port is in use, or no address of this machine"
+            ) from None
+        await server.start()
+        self._server = server
+        return Address(listen.host, port)
+
+    async def stop(self) -> None:
+        """Ends within a second; may be called twice. Couriers come back when there is a server again."""
+        if self._server is not None:
+            await self._server.stop(0.2)
+            self._server = None
+
+    async def _ship(self, _: Any, context: Any) -> None:
+        """One courier, from its Hello until it goes."""
+        code, line = grpc.StatusCode.OK, ""
+        try:
+            await self._serve(context)
+        except Refusal as error:
+            code, line = error.code, str(error)
+        except OutOfStep as error:
+            code, line = grpc.StatusCode.ABORTED, str(error)
+        except m.BadMessage as error:
+            code, line = grpc.StatusCode.INVALID_ARGUMENT, str(error)
+        except Unavailable as error:
+            code, line = grpc.StatusCode.RESOURCE_EXHAUSTED, str(error)
+        except RobostackError as error:
+            code, line = grpc.StatusCode.FAILED_PRECONDITION, str(error)
+        except Exception:  # a bug of ours must not take the others' server down
+            traceback.print_exc()
+            code, line = grpc.StatusCode.INTERNAL, "the learner's link failed; see its log"
+        if line:
+            self._say(f"{context.peer()}: {line}")
+            await context.abort(code, line)
+
+    async def _serve(self, context: Any) -> None:
+        self._require_token(context)
+        try:
+            data = await asyncio.wait_for(context.read(), at.DEADLINE_S)
+        except TimeoutError:
+            raise Refusal(grpc.StatusCode.DEADLINE_EXCEEDED, "no word since it called") from None
+        if data is at.EOF:
+            return
+        seat = await self._admit(m.parse(data, m.Hello))
+        key = (seat.hello.run, seat.hello.actor)
+        try:
+            await context.write(m.encode(m.Welcome()))
+            self._say(f"{seat.name} is connected from {context.peer()}")
+            line = _Line(context)
+            inbox: asyncio.Queue[m.Message] = asyncio.Queue(WAITING)
+            await at.together(
+                self._hear(seat, context, inbox),
+                self._keep(seat, line, inbox),
+                self._tell(seat, line),
+                self._watch(seat, line),
+            )
+        finally:
+            if self._seats.get(key) is seat:
+                del self._seats[key]
+            self._say(f"{seat.name} is gone; {seat.steps} steps came")
+
+    def _require_token(self, context: Any) -> None:
+        given = dict(context.invocation_metadata() or ()).get(at.TOKEN, "")
+        if not self._keys.admits(given):
+            said = "the token is not ours" if given else "a token is needed"
+            raise Refusal(
+                grpc.StatusCode.UNAUTHENTICATED,
+                f"{said}; give --keys DIR with the cell/ folder of this learner's keys",
+            )
+
+    async def _admit(self, hello: m.Hello) -> Seat:
+        """The seat of an actor. A name that lives is refused, unless it is the same courier that comes back."""
+        key = (hello.run, hello.actor)
+        run = await asyncio.to_thread(self._open_run, hello)
+        if sitting := self._seats.get(key):
+            if sitting.hello.seat != hello.seat:
+                called = f'an actor "{hello.actor}"' if hello.actor else "an actor without a name"
+                raise Refusal(
+                    grpc.StatusCode.ALREADY_EXISTS,
+                    f"{hello.run} has {called} already; give this one a name of its own: --name",
+                )
+            sitting.over.set()
+        folder = run.episodes / hello.actor if hello.actor else run.episodes
+        if key not in self._receivers:
+            with explained("make", folder):
+                folder.mkdir(parents=True, exist_ok=True)
+            self._receivers[key] = Receiver(folder)
+        require_room(folder)
+        seat = self._seats[key] = Seat(hello, run, self._receivers[key])
+        return seat
+
+    def _open_run(self, hello: m.Hello) -> Run:
+        """The run's folder; made from the first Hello, compared with every later one. Raises RobostackError."""
+        path, config = self._runs / hello.run, _config(hello.config)
+        with self._setting_up:
+            if not (path / CONFIG).exists():
+                require_room(self._runs)
+                with explained("make folders in", path):
+                    (path / "episodes").mkdir(parents=True, exist_ok=True)
+                    (path / "params").mkdir(exist_ok=True)
+                write_json(path / "versions.json", versions())
+                write_json(path / "run.json", {"id": hello.id})
+                write_json(path / CONFIG, config)  # last: with it the folder is a run
+            run = Run.open(path)
+            if not (path / "run.json").exists():
+                write_json(path / "run.json", {"id": hello.id})
+            if run.id != hello.id:
+                raise RobostackError(
+                    f"{hello.run} is another run here (id {run.id}, got {hello.id}); "
+                    "rename one of the two folders"
+                )
+            if difference := _difference(run.config, config):
+                raise RobostackError(
+                    f"{hello.run} was set up differently here: {difference}; "
+                    "start another run, or copy config.json"
+                )
+            return run
+
+    async def _hear(self, seat: Seat, context: Any, inbox: "asyncio.Queue[m.Message]") -> None:
+        kinds = (m.Piece, m.Beat, m.Offer, m.Retire, m.Pin, m.Note)
+        while (data := await context.read()) is not at.EOF:
+            seat.heard = clock.now()
+            found = m.parse(data, *kinds)
+            if not isinstance(found, m.Beat):
+                await inbox.put(found)
+
+    async def _keep(self, seat: Seat, line: "_Line", inbox: "asyncio.Queue[m.Message]") -> None:
+        """Everything that has come while the disk worked goes to it in one turn."""
+        while True:
+            batch = [await inbox.get()]
+            while not inbox.empty():
+                batch.append(inbox.get_nowait())
+            for answer in await asyncio.to_thread(self._store, seat, batch):
+                await line.write(answer)
+
+    def _store(self, seat: Seat, batch: list[m.Message]) -> list[m.Message]:
+        answers: list[m.Message] = []
+        pieces: list[m.Piece] = []
+        for found in batch:
+            if isinstance(found, m.Piece):
+                pieces.append(found)
+                continue
+            answers += self._take(seat, pieces)
+            pieces = []
+            match found:
+                case m.Offer():
+                    answers.append(seat.receiver.have(found))
+                case m.Retire():
+                    self._say(f"{seat.name}: {found.episode} was played again; the cut one is kept")
+                    answers.append(seat.receiver.retire(found.episode))
+                case m.Pin():
+                    path = seat.run.params / f"{seat.prefix(found.name)}.json"
+                    write_json(path, {"version": found.version})
+                case m.Note():
+                    path = seat.run.path / f"{seat.prefix('actor')}.json"
+                    write_whole(path, _json(found.data, "actor.json"), is_durable=False)
+        return answers + self._take(seat, pieces)
+
+    def _take(self, seat: Seat, pieces: list[m.Piece]) -> list[m.Message]:
+        if not pieces:
+            return []
+        answers = seat.receiver.take(pieces)
+        for answer in answers:
+            if isinstance(answer, m.Refused):
+                self._say(f"{seat.name}: {answer.episode} is kept up to there: {answer.reason}")
+        return list(answers)
+
+    async def _tell(self, seat: Seat, line: "_Line") -> None:
+        """New versions and the learner's sign of life, as they come."""
+        told: dict[int, str] = {}
+        sign, looked = None, -float("inf")
+        while True:
+            for news in await asyncio.to_thread(self._news, seat, told):
+                await line.write(news)
+            if clock.now() - looked >= SIGN_S:
+                looked = clock.now()
+                found = await asyncio.to_thread(_small, seat.run.path / "learner.json")
+                if found and found != sign:
+                    sign = found
+                    await line.write(m.Note(found))
+            await asyncio.sleep(POLL_S)
+
+    def _news(self, seat: Seat, told: dict[int, str]) -> list[m.News]:
+        """Versions not told yet: all in their order in lockstep, else the newest."""
+        folder, found = seat.run.params, []
+        there = params.versions(folder)
+        for version in there if seat.hello.every else there[-1:]:
+            path = params.path_of(folder, version)
+            try:
+                stat = path.stat()
+                key = (path, stat.st_size, stat.st_mtime_ns)
+                if len(self._digests) > REMEMBERED:
+                    self._digests.clear()
+                if key not in self._digests:
+                    self._digests[key] = hashlib.sha256(path.read_bytes()).hexdigest()
+            except OSError:
+                continue  # pruned meanwhile
+            if told.get(version) != self._digests[key]:
+                told[version] = self._digests[key]
+                found.append(m.News(version, stat.st_size, told[version]))
+        return found
+
+    async def _watch(self, seat: Seat, line: "_Line") -> None:
+        """Says that we live; ends when the courier does not, or sits elsewhere."""
+        while True:
+            if clock.now() - seat.heard > self._silence:
+                silence = f"{seat.name} has been silent for {self._silence:.0f} s"
+                raise Refusal(grpc.StatusCode.DEADLINE_EXCEEDED, silence)
+            try:
+                await asyncio.wait_for(seat.over.wait(), min(at.BEAT_S, self._silence / 4))
+            except TimeoutError:
+                await line.write(m.Beat())
+                continue
+            raise Refusal(grpc.StatusCode.ABORTED, f"{seat.name} called again")
+
+    async def _fetch(self, request: bytes, context: Any) -> bytes:
+        """A part of a version of the parameters."""
+        try:
+            self._require_token(context)
+            wanted = m.parse(request, m.Fetch)
+        except Refusal as error:
+            await context.abort(error.code, str(error))
+        except m.BadMessage as error:
+            await context.abort(grpc.StatusCode.INVALID_ARGUMENT, str(error))
+        path = params.path_of(self._runs / wanted.run / "params", wanted.version)
+        try:
+            return await asyncio.to_thread(_part, path, wanted.offset, wanted.length)
+        except OSError:
+            await context.abort(grpc.StatusCode.NOT_FOUND, f"no version {wanted.version}")
+        return b""
+
+
+class _Line:
+    """Owns the way to one courier: gRPC takes one message at a time."""
+
+    def __init__(self, context: Any):
+        self._context, self._lock = context, asyncio.Lock()
+
+    async def write(self, message: m.Message) -> None:
+        async with self._lock:
+            await self._context.write(m.encode(message))
+
+
+def _config(text: str) -> dict[str, Any]:
+    try:
+        found = json.loads(text)
+    except (ValueError, RecursionError):
+        found = None
+    if not isinstance(found, dict):
+        raise m.BadMessage("config is no JSON object")
+    return found
+
+
+def _json(data: bytes, what: str) -> bytes:
+    try:
+        json.loads(data)
+    except (ValueError, RecursionError):
+        raise m.BadMessage(f"{what} is not JSON") from None
+    return data
+
+
+def _difference(here: dict[str, Any], there: dict[str, Any]) -> str:
+    """The fields that differ: "steps is 20000 here and 10000 at the actor"; "" for none."""
+    ours, theirs = dict(_flat(here)), dict(_flat(there))
+    names = sorted(name for name in ours | theirs if ours.get(name) != theirs.get(name))
+    said = [f"{n} is {ours.get(n)!r} here and {theirs.get(n)!r} at the actor" for n in names[:5]]
+    return "; ".join(said) + (f"; and {len(names) - 5} more" if len(names) > 5 else "")
+
+
+def _flat(values: dict[str, Any], start: str = ""):
+    for name, value in values.items():
+        if isinstance(value, dict):
+            yield from _flat(value, f"{start}{name}.")
+        else:
+            yield f"{start}{name}", value
+
+
+def _small(path: Path) -> bytes:
+    """A sign of life, b"" where there is none that fits a message."""
+    try:
+        data = path.read_bytes()
+    except OSError:
+        return b""
+    return data if len(data) <= m.LARGEST else b""
+
+
+def _part(path: Path, offset: int, length: int) -> bytes:
+    with open(path, "rb") as file:
+        file.seek(offset)
+        return file.read(min(length, m.LARGEST))
