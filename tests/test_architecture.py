@@ -26,7 +26,7 @@ ROOMS = {
     "core": ("", "yaml"),
     "robots": ("core", ""),
     "tasks": ("core robots", ""),
-    "store": ("core", "mcap rosbags safetensors grpc cryptography"),
+    "store": ("core", "mcap rosbags safetensors grpc cryptography pyarrow av"),
     "learn": ("core store", "jax jaxlib flax optax"),
     "twin": ("core robots tasks", "mujoco gymnasium"),
     "study": ("core store", "scipy"),
@@ -45,9 +45,7 @@ EFFECTS = words(
     "socket socketserver ssl http urllib select selectors subprocess"
 )
 PICKLES = words("pickle _pickle shelve marshal cloudpickle dill joblib")
-UNPICKLER = (
-    "robostack/store/exchange/unpickle.py"  # Reads strangers' pickles, as a program of its own.
-)
+UNPICKLER = "robostack/store/exchange/unpickle.py"  # A program of its own, for strangers' pickles.
 ONLY_IN = {"pyarrow": "robostack/store/exchange/", "av": "robostack/store/exchange/"}  # An extra.
 SEEDED = words("default_rng Generator SeedSequence BitGenerator PCG64 Philox")
 CLOCK = "robostack/core/clock.py"  # The only file of the rest that reads the time.
