@@ -34,7 +34,9 @@ VALIDATION, EVALUATION = (
     800_000,
     900_000,
 )  # where those episodes' seeds begin: no other episode comes near
-PATIENCE = 120.0  # s without a sign of the learner before the actor gives up
+# s without a sign of the learner before the actor gives up: it may be started again (`train` gives up for both), or be
+# away for ten minutes behind a network.
+PATIENCE = 900.0
 MOST_CUT = 3  # episodes in a row that a real-time cell may cut short
 CANDIDATES = 3  # versions that validation chooses from
 

@@ -29,7 +29,7 @@ from robostack.twin import render
 from robostack.view import View
 from robostack.watch import require_display
 
-LOCK = "lock"  # in the run folder: held by us and by all that we start
+LOCK = ".train.lock"  # in the run folder: held by us and by all that we start
 REMEMBERED = 200  # lines of each process
 # s of silence. A learner compiles without a beat, an actor waits for a cell; the guard holds long before any of these.
 PATIENCE = {"learner": Patience(first=600.0, later=180.0), "actor": Patience(300.0, 120.0)}
