@@ -234,10 +234,9 @@ class _Exchange:
             if clock.now() - self._wrote > at.BEAT_S:
                 await self._write(m.Beat())
             self._wake.clear()
-            try:
-                await asyncio.wait_for(self._wake.wait(), POLL_S)
-            except TimeoutError:
-                continue
+            with suppress(TimeoutError):
+                async with asyncio.timeout(POLL_S):
+                    await self._wake.wait()
 
     def _next(self) -> m.Message | None:
         if self._owed:
@@ -306,7 +305,8 @@ class _Exchange:
 
 async def _next(call: Any, patience: float) -> bytes:
     """Raises TimeoutError, EOFError when the call has ended in order, and grpc's errors."""
-    data = await asyncio.wait_for(call.read(), patience)
+    async with asyncio.timeout(patience):  # wait_for of Python 3.11 can lose a cancellation
+        data = await call.read()
     if data is at.EOF:
         raise EOFError
     return data

@@ -47,7 +47,7 @@ class Seat:
     receiver: Receiver
     over: asyncio.Event = field(default_factory=asyncio.Event)  # somebody else sits here now
     heard: float = field(default_factory=clock.now)  # s, steady clock
-    steps: int = 0  # made durable since it came
+    size: int = 0  # bytes made durable since it came
 
     @property
     def name(self) -> str:
@@ -137,7 +137,8 @@ class LinkServer:
     async def _serve(self, context: Any) -> None:
         self._require_token(context)
         try:
-            data = await asyncio.wait_for(context.read(), at.DEADLINE_S)
+            async with asyncio.timeout(at.DEADLINE_S):
+                data = await context.read()
         except TimeoutError:
             raise Refusal(grpc.StatusCode.DEADLINE_EXCEEDED, "no word since it called") from None
         if data is at.EOF:
@@ -158,7 +159,7 @@ class LinkServer:
         finally:
             if self._seats.get(key) is seat:
                 del self._seats[key]
-            self._say(f"{seat.name} is gone; {seat.steps} steps came")
+            self._say(f"{seat.name} is gone; {seat.size / 1e6:.1f} MB came")
 
     def _require_token(self, context: Any) -> None:
         given = dict(context.invocation_metadata() or ()).get(at.TOKEN, "")
@@ -261,6 +262,7 @@ class LinkServer:
         if not pieces:
             return []
         answers = seat.receiver.take(pieces)
+        seat.size += sum(len(piece.data) for piece in pieces)
         for answer in answers:
             if isinstance(answer, m.Refused):
                 self._say(f"{seat.name}: {answer.episode} is kept up to there: {answer.reason}")
@@ -308,7 +310,8 @@ class LinkServer:
                 silence = f"{seat.name} has been silent for {self._silence:.0f} s"
                 raise Refusal(grpc.StatusCode.DEADLINE_EXCEEDED, silence)
             try:
-                await asyncio.wait_for(seat.over.wait(), min(at.BEAT_S, self._silence / 4))
+                async with asyncio.timeout(min(at.BEAT_S, self._silence / 4)):
+                    await seat.over.wait()
             except TimeoutError:
                 await line.write(m.Beat())
                 continue
