@@ -20,12 +20,13 @@ from robostack.core.loop import Loop, Policy, StillPolicy
 from robostack.core.operator import Nobody, ScriptedPerson
 from robostack.core.plant import GuardedPlant, Plant
 from robostack.core.types import Samples, Step
-from robostack.learn.policy import LearnedPolicy
+from robostack.learn.policy import LearnedPolicy, Ready
 from robostack.past import Past
 from robostack.progress import Progress
 from robostack.store import params, pulse
 from robostack.store.episode import EpisodeWriter, Outcome, outcome_of
 from robostack.store.lock import held
+from robostack.store.newest import Newest
 from robostack.store.run import Run
 from robostack.twin.plant import TwinPlant
 
@@ -69,10 +70,12 @@ class Actor:
         self.progress = Progress(run.path / "actor.json")
         parts = {"plant": plant, "task": self._task, "robot": robot, "on_tick": self._on_tick}
         self._spec = (spec := Loop(**parts).spec)
-        recorder = EpisodeWriter(run.episodes, spec)
+        # Simulated steps can be made again: only those of a cell that lives are worth a disk's work each.
+        recorder = EpisodeWriter(run.episodes, spec, is_synced=not config.lockstep)
         self._aided = Loop(**parts, operator=self._person, recorder=recorder)
         self._alone = Loop(**parts, operator=Nobody(), recorder=recorder)
         self._policy: LearnedPolicy | None = None
+        self._follower: Newest[Ready] | None = None  # in real time
         self._past = Past(run.episodes, config.lockstep)
         self.is_stopped = False  # set by a signal, seen at the next tick
         self._index = 0
@@ -202,6 +205,7 @@ class Actor:
                     continue
                 return found
             self._go_live(index)
+            self._plant.look_through(self._config.recorded(kind))
             try:
                 episode = loop.run(policy(), kind, index, number)
             except StaleSample as error:
@@ -263,15 +267,32 @@ class Actor:
         In lockstep this is a fixed function of the episodes so far, whatever the machine's speed: the version made
         from all episodes but the last, so that actor and learner work at the same time and runs repeat exactly.
         """
-        if self._config.lockstep:
-            wanted = max(0, self._trained - 1)
-        else:
-            wanted = max(0, params.latest_version(self._run.params))
+        if not self._config.lockstep:
+            return self._freshest()
+        wanted = max(0, self._trained - 1)
         if self._policy is None or self._policy.version != wanted:
             self._await(wanted)
             self._load(wanted)
         assert self._policy is not None
         return self._policy
+
+    def _freshest(self) -> LearnedPolicy:
+        """In real time: what a thread has read, since a tick must not wait for a file."""
+        if self._policy is None:
+            wanted = max(0, params.latest_version(self._run.params))
+            self._await(wanted)
+            self._load(wanted)
+        assert self._policy is not None
+        if self._follower is None:
+            make, after = self._policy.ready, self._policy.version
+            self._follower = Newest(self._run.params, self._spec, make, after)
+        if (ready := self._follower.take()) is not None:
+            self._policy.take(ready)
+        return self._policy
+
+    def close(self) -> None:
+        if self._follower is not None:
+            self._follower.close()
 
     def _load(self, version: int) -> LearnedPolicy:
         if self._policy is not None and self._policy.version == version:
@@ -280,7 +301,7 @@ class Actor:
         if self._policy is None:
             self._policy = LearnedPolicy(self._spec, found)
         else:
-            self._policy.take(found)
+            self._policy.take(self._policy.ready(found))
         return self._policy
 
     def _await(self, version: int) -> None:
@@ -317,7 +338,7 @@ def main(argv: list[str] | None = None) -> int:
     run = Run.open(arguments.run)
     config = configs.from_dict(run.config)
     with held(run.path / ".actor.lock"):
-        plant = make_plant(config)
+        plant, actor = make_plant(config), None
         try:
             actor = Actor(run, config, plant)
             for number in (signal.SIGINT, signal.SIGTERM):
@@ -327,5 +348,7 @@ def main(argv: list[str] | None = None) -> int:
         except Interrupted:
             return 130
         finally:
+            if actor is not None:
+                actor.close()
             plant.close()
     return 0

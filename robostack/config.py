@@ -10,15 +10,19 @@ from typing import Any, TypeVar
 
 import yaml
 
-from robostack.core import catalog
+from robostack.core import catalog, observe
 from robostack.core.errors import BadValue, Unavailable, UnknownName, require
 from robostack.core.operator import Style
 from robostack.core.robot import Robot
 from robostack.core.task import Task
 from robostack.learn.sac import Config as LearnerConfig
+from robostack.store.memory import Need
+from robostack.store.replay import need
 
 T = TypeVar("T")
 PLANTS = ("ros", "twin")
+KINDS = ("demonstration", "practice", "solo", "validation", "evaluation")  # of episodes
+PICTURE = (128, 128)  # height, width of a camera's pictures, px
 SEEDS = 500  # a run's episodes have seeds from seed times a million on; `evaluate` begins at 500 million
 MOST_EXAMINED = 100_000  # episodes of validation and of evaluation: their seeds would meet others
 
@@ -49,6 +53,11 @@ class RunConfig:
     validation: int = 200  # episodes for each of the best versions, to choose one
     evaluation: int = 100  # episodes on fresh seeds, at the end
     capacity: int = 100_000  # frames in the replay memory
+    cameras: tuple[str, ...] = ("wrist_camera", "front_camera")  # of the cell
+    pictures: tuple[str, ...] = ("demonstration",)  # kinds of episodes that cameras are recorded in
+    keep_pictures: bool = (
+        False  # in the replay memory too; a policy that sees no pictures needs none
+    )
     checkpoint_every: float = 15.0  # s of training; at most so much is trained again after a fault
     checkpoints: int = 3  # newest ones kept, besides the best: the last may be damaged
     options: dict[str, float] = field(default_factory=dict)  # of the task
@@ -66,6 +75,13 @@ class RunConfig:
             require(1 <= count <= MOST_EXAMINED, name, count, f"1 to {MOST_EXAMINED}")
         require(self.warmup >= 0, "warmup", self.warmup, "at least 0")
         require(self.capacity >= 1000, "capacity", self.capacity, "at least 1000 frames")
+        for kind in self.pictures:
+            if kind not in KINDS:
+                raise UnknownName("kind of episode", kind, KINDS, "pictures")
+        if self.keep_pictures:
+            fits = set(KINDS[:3]) <= set(self.pictures) and len(self.cameras) > 0
+            least = f"cameras, and at least {', '.join(KINDS[:3])} with keep_pictures"
+            require(fits, "pictures", list(self.pictures), least)
         require(self.checkpoints >= 1, "checkpoints", self.checkpoints, "at least 1")
         every = self.checkpoint_every
         require(every >= 0, "checkpoint_every", every, "at least 0 s")
@@ -80,6 +96,23 @@ class RunConfig:
     def load_robot(self) -> Robot:
         """Raises UnknownName."""
         return catalog.robot(self.robot)
+
+    def recorded(self, kind: str) -> tuple[str, ...]:
+        """Cameras whose pictures are recorded in episodes of this kind."""
+        return self.cameras if kind in self.pictures else ()
+
+    @property
+    def kept(self) -> dict[str, tuple[int, int]]:
+        """Cameras whose pictures the replay memory holds, and their height and width, px."""
+        return dict.fromkeys(self.cameras, PICTURE) if self.keep_pictures else {}
+
+    def memory(self) -> Need:
+        """What a full replay memory will take."""
+        return need(observe.spec_of(self.load_task()), self.capacity, self.kept)
+
+    def require_memory(self) -> None:
+        """Raises Unavailable, with the numbers, where this machine has less."""
+        self.memory().require("choose a smaller capacity, or keep_pictures=false")
 
     @property
     def name(self) -> str:

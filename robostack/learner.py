@@ -32,7 +32,12 @@ CHUNK = 20  # learner steps between two looks at the clock
 TRAINED = ("demonstration", "practice", "solo")  # kinds of episodes to learn from
 JUDGED = 20  # newest episodes that a checkpoint's score is over
 CHOICES = ("task", "robot", "options", "seed", "demonstrations", "warmup", "updates_per_step")
-CHOICES += ("capacity", "learner")  # what a checkpoint must have been made with
+CHOICES += (
+    "capacity",
+    "learner",
+    "keep_pictures",
+    "cameras",
+)  # what a checkpoint must have been made with
 
 
 @dataclass
@@ -59,7 +64,10 @@ class Training:
         self._learner = self._fresh()
         # A cut episode is played again in lockstep; in real time its steps are all there will be.
         self._follower = EpisodeFollower(
-            run.episodes, self._spec, has_pictures=False, with_cut=not config.lockstep
+            run.episodes,
+            self._spec,
+            has_pictures=config.keep_pictures,
+            with_cut=not config.lockstep,
         )
         self._counts, self._seen = Counts(), list[str]()  # names of episode files, in order
         self.extras: dict[str, Any] = {}  # JSON that others want back after a restart, by name
@@ -194,14 +202,14 @@ class Training:
 
     def _fresh(self) -> Learner:
         config = self._config
-        return Learner(self._spec, config.learner, config.seed, config.capacity)
+        return Learner(self._spec, config.learner, config.seed, config.capacity, config.kept)
 
     def _refill(self, layout: dict[str, Any], seen: list[str]) -> None:
         names = {_place(name): name for name in seen}
 
         def read(actor: str, index: int) -> Episode:
             path = self._run.episodes / names[actor, index]
-            return read_episode(path, self._spec, has_pictures=False)
+            return read_episode(path, self._spec, has_pictures=self._config.keep_pictures)
 
         self._learner.refill(layout, read)
 
@@ -272,6 +280,7 @@ def main(argv: list[str] | None = None) -> int:
     arguments = parser.parse_args(argv)
     run = Run.open(arguments.run)
     config = configs.from_dict(run.config)
+    config.require_memory()
     with held(run.path / ".learner.lock"):
         training = Training(run, config)
         for number in (signal.SIGINT, signal.SIGTERM):

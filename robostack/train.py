@@ -9,6 +9,7 @@ import time
 from collections import defaultdict, deque
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -96,6 +97,8 @@ def main(argv: list[str] | None = None, prog: str = "robostack train") -> int:
         _require(config, arguments)
     else:
         config = chosen(arguments)
+        if arguments.no_film:
+            config = replace(config, pictures=())
         _require(config, arguments)
         run = Run.create(arguments.runs or Path("runs"), config.name, configs.as_dict(config))
     with lock.held(run.path / LOCK) as held:
@@ -130,6 +133,7 @@ def _work(run: Run, config: RunConfig, arguments: argparse.Namespace, held: int)
 def _introduce(run: Run, config: RunConfig) -> None:
     values = configs.as_dict(config)
     print(yaml.safe_dump(values, sort_keys=False, default_flow_style=None, width=100), end="")
+    print(config.memory())
     print(f"run folder: {run.path}\n", flush=True)
 
 
@@ -145,6 +149,9 @@ def _require_no_choices(arguments: argparse.Namespace) -> None:
 
 def _require(config: RunConfig, arguments: argparse.Namespace) -> None:
     """What would fail minutes later fails now."""
+    config.require_memory()
+    if config.pictures and config.cameras:
+        render.require()
     if not arguments.no_film:
         from robostack import film  # OpenCV loads a library of OpenGL too
 
@@ -227,6 +234,7 @@ def _start_cell(group: ProcessGroup, config: RunConfig, watch: bool) -> dict[str
         "lockstep": str(config.lockstep).lower(),
         "noise": str(config.noise).lower(),
         "watch": str(watch).lower(),
+        "cameras": " ".join(config.cameras) if config.pictures else "",
     }
     for node in launch_file.load(environment.mirror_launch_file(), given):
         is_guard = node.name == "guard"

@@ -12,7 +12,7 @@ from robostack.core.types import Episode
 from robostack.learn import trees
 from robostack.learn.memory import DeviceReplay, Memory, sample
 from robostack.learn.sac import Config, LearnerState, Sac
-from robostack.store.replay import Replay
+from robostack.store.replay import Replay, Sizes
 
 
 @partial(jax.jit, static_argnums=0, donate_argnums=1)
@@ -26,10 +26,17 @@ def learner_step(sac: Sac, state: LearnerState, memory: Memory) -> tuple[Learner
 class Learner:
     """Owns the algorithm's state and the replay memory."""
 
-    def __init__(self, spec: Spec, config: Config, seed: int, capacity_frames: int = 100_000):
+    def __init__(
+        self,
+        spec: Spec,
+        config: Config,
+        seed: int,
+        capacity_frames: int = 100_000,
+        cameras: Sizes | None = None,
+    ):
         self.sac = Sac(spec, config)
         self.state = self.sac.init(jax.random.key(seed))
-        self.replay = Replay(spec, capacity_frames)
+        self.replay = Replay(spec, capacity_frames, cameras)
         self._device = DeviceReplay(self.replay)
         self.steps = 0  # learner steps so far
 

@@ -1,6 +1,7 @@
 """A learned policy in the actor: actor weights only, checked against the task, warm before the first tick."""
 
 from pathlib import Path
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -29,6 +30,13 @@ def publish(folder: Path, version: int, actor: dict, spec: Spec, **meta) -> Path
     return store.save(folder, version, flatten(actor), spec, meta)
 
 
+class Ready(NamedTuple):
+    """Weights on the device."""
+
+    version: int
+    weights: dict
+
+
 class LearnedPolicy:
     """Owns the weights it acts with. Compiled when made, so no tick waits for the compiler."""
 
@@ -44,19 +52,22 @@ class LearnedPolicy:
             return sample_action(jnp.asarray(mean), jnp.asarray(log_std), key)[0]
 
         self._explore = jax.jit(explore)
-        self.take(parameters)
+        self.take(self.ready(parameters))
         observation = np.zeros(spec.observation_size, np.float32)
         self.act(observation, None)
         self.act(observation, np.random.default_rng(0))
 
-    def take(self, parameters: store.Parameters) -> None:
-        """Swaps the weights, between ticks. Raises RobostackError when they are of another network."""
+    def ready(self, parameters: store.Parameters) -> Ready:
+        """Weights where `act` needs them; for any thread. Raises RobostackError when they are of another network."""
         if (got := _widths(parameters.arrays)) != self._widths:
             raise RobostackError(
                 f"parameters are of a network {got}, the policy runs {self._widths}"
             )
-        self._weights = jax.device_put(unflatten(parameters.arrays))
-        self.version = parameters.version
+        return Ready(parameters.version, jax.device_put(unflatten(parameters.arrays)))
+
+    def take(self, ready: Ready) -> None:
+        """Swaps the weights, between ticks; waits for nothing."""
+        self.version, self._weights = ready
 
     def act(self, observation: np.ndarray, rng: np.random.Generator | None) -> np.ndarray:
         """Action (m,) in [-1, 1]; the mean without `rng`, else a sample."""

@@ -155,7 +155,7 @@ class RosPlant:
         for seconds in patience:
             before = self._mail.counts()
             drawn = self._calls.reset(seed)
-            # In lockstep exactly one set of samples follows, maybe already here; in real time old ones may still arrive.
+            # In lockstep exactly one set of samples follows, maybe here already; in real time old ones may still come.
             before = before if self.is_lockstep else self._mail.counts()
             if not (missing := self._await_news(before, seconds)):
                 break

@@ -73,7 +73,7 @@ def test_swapped_weights_are_used_at_once(spec, tmp_path):
     policies.publish(tmp_path, 1, second.state.actor, spec)
     policy = policies.load(params.path_of(tmp_path, 0), spec)
     before = policy.act(np.ones(N, np.float32), None)
-    policy.take(params.load(params.path_of(tmp_path, 1), spec))
+    policy.take(policy.ready(params.load(params.path_of(tmp_path, 1), spec)))
     assert policy.version == 1 and not np.array_equal(
         before, policy.act(np.ones(N, np.float32), None)
     )
@@ -93,7 +93,7 @@ def test_weights_of_another_network_are_refused(spec, tmp_path):
     policy = policies.load(policies.publish(tmp_path, 0, small.state.actor, spec), spec)
     path = policies.publish(tmp_path, 1, wide.state.actor, spec)
     with pytest.raises(RobostackError, match=r"\(32, 16\).*\(16, 16\)"):
-        policy.take(params.load(path))
+        policy.ready(params.load(path))
 
 
 def test_critic_learns_the_discounted_value_of_a_known_chain(spec):
