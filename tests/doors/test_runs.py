@@ -10,11 +10,19 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from mcap.reader import make_reader
+from mcap_ros2.decoder import DecoderFactory
 
-from robostack.store import params
-from robostack.store.episode import episode_paths, recover
+from robostack import config as configs
+from robostack.core.guard import Guard
+from robostack.core.loop import Loop, StillPolicy
+from robostack.core.operator import ScriptedPerson
+from robostack.core.plant import GuardedPlant
+from robostack.store import params, sensors
+from robostack.store.episode import episode_paths, outcome, recover
 from robostack.store.run import Run
 from robostack.study.ledger import lines
+from robostack.twin.plant import TwinPlant
 
 SMALL = [
     "demonstrations=3", "steps=150", "warmup=20", "check_every=2", "check_from=0.0", "check_episodes=2",
@@ -263,3 +271,36 @@ def test_killed_process_stops_the_run_and_is_named(tmp_path, victim):
     assert f"go on with `robostack train --resume {made.path}`" in out
     assert all(is_gone(pid) for pid in alive)
     assert "learned" not in out
+
+
+def test_recorded_pictures_are_what_the_cell_looked_like_and_others_read_them(native):
+    """The first demonstration, made again from its seed, against its file as the `mcap` library's decoder reads it."""
+    made, _ = native
+    config = configs.from_dict(made.config)
+    task, robot = config.load_task(), config.load_robot()
+    twin = TwinPlant(task, robot, cameras=config.cameras)
+    plant = GuardedPlant(twin, Guard(robot.safety, task.period))
+    person = ScriptedPerson(lambda: task.expert(task.options), config.person, config.seed)
+    loop = Loop(plant, task, robot, operator=person)
+    try:
+        again = loop.run(StillPolicy(loop.spec.action_size), "demonstration", 0, 0)
+    finally:
+        plant.close()
+    assert again.pictures.keys() == set(config.cameras)
+    for name, pictures in again.pictures.items():
+        with open(episode_paths(made.episodes)[0], "rb") as file:
+            reader = make_reader(file, decoder_factories=[DecoderFactory()])
+            images = [m for *_, m in reader.iter_decoded_messages([sensors.topic_of_camera(name)])]
+        assert len(images) == len(pictures) == len(again.steps) + 1
+        for image, picture in zip(images, pictures, strict=True):
+            assert picture.std() > 1.0, "a blank picture"
+            seen = np.frombuffer(image.data, np.uint8).reshape(image.height, image.width, 3)
+            np.testing.assert_array_equal(seen, picture)
+
+
+def test_cameras_are_recorded_in_the_kinds_of_episodes_that_the_config_names(native):
+    made, _ = native
+    for path in episode_paths(made.episodes):
+        header = outcome(path).header
+        expected = {"wrist_camera", "front_camera"} if header.kind == "demonstration" else set()
+        assert set(header.cameras) == expected
