@@ -1,4 +1,4 @@
-"""Door `link`: actor and learner on different machines. `keygen` for both, `serve` for the learner, `join` for the actor."""
+"""Door `link`: actor and learner on two machines: `keygen` for both, `serve` at the learner, `join` at the cell."""
 
 import argparse
 import asyncio

@@ -74,11 +74,10 @@ def test_what_was_recorded_while_the_learner_was_absent_arrives_when_it_is_back(
         actor.episode(index, 20)
 
     async def main():
-        async with serving(runs) as (address, _):
-            async with joining(run, address) as (_, said):
-                await eventually(lambda: is_same(run.episodes, runs / "run" / "episodes"))
-                await eventually(lambda: len(said) == 2)
-                assert "connected" in said[0] and "caught up: 4." in said[1]
+        async with serving(runs) as (address, _), joining(run, address) as (_, said):
+            await eventually(lambda: is_same(run.episodes, runs / "run" / "episodes"))
+            await eventually(lambda: len(said) == 2)
+            assert "connected" in said[0] and "caught up: 4." in said[1]
         actor.episode(4, 20)
         async with serving(runs, listen=address) as (address, _), joining(run, address):
             await eventually(lambda: is_same(run.episodes, runs / "run" / "episodes"))
