@@ -20,6 +20,7 @@ STEP = "lockstep step through ROS, command out to observation in"
 REAL = "real time at 10 Hz with the learner training on the same cores"
 LEARNER = "learner steps/s, 2 critics (256, 256), batch 256, sampling included"
 CHECKPOINT = "learner steps/s while checkpoints are written"
+PIXELS = "transitions of two 128x128x3 cameras"
 GYM_HIL = "gym-hil 0.1.14 PandaPickCubeBase-v0"
 
 FIGURES = (
@@ -45,6 +46,30 @@ FIGURES = (
     Figure("A.7", f"{LEARNER}, against a bare jitted update, same run", ">= 0.85", "x", "learner"),
     Figure("A.7b", LEARNER, "", "1/s", "learner"),
     Figure("A.8", "`make test`, set-up done", "<= 12", "min", "tests_time"),
+    Figure("B.4", f"{PIXELS} read from disk into the replay memory", ">= 3000", "1/s", "ingest"),
+    Figure("B.4b", f"{PIXELS} written to disk, a step at a time", "", "1/s", "ingest"),
+    Figure(
+        "B.5",
+        "resident memory per stored transition, against its raw uint8 frames counted once",
+        "<= 1.05",
+        "x",
+        "ingest",
+    ),
+    Figure(
+        "B.6",
+        f"`robostack learn` on a run with 50,000 {PIXELS} to its first update",
+        "<= 25",
+        "s",
+        "refill",
+    ),
+    Figure(
+        "B.7",
+        "what store takes of a tick with two cameras, 99.9th percentile, while the link breaks and checkpoints are written",
+        "<= 5",
+        "ms",
+        "stall",
+    ),
+    Figure("B.7b", "the longest of these ticks", "", "ms", "stall"),
     Figure(
         "B.3",
         "runs killed at random moments and resumed that end bit-equal to the uninterrupted one",
@@ -59,7 +84,7 @@ FIGURES = (
 )
 
 BY_ID = {figure.id: figure for figure in FIGURES}
-LONG = {"demo", "tests_time", "resume"}  # files that take over two minutes
+LONG = {"demo", "tests_time", "resume", "refill", "stall"}  # files that take over two minutes
 
 
 def files_of(issue: str) -> list[str]:

@@ -1,15 +1,56 @@
 """Episodes of made-up numbers, of a task's shape: the learner's speed does not depend on what they mean."""
 
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
 import numpy as np
 
+from robostack.core import lie, observe
 from robostack.core.spec import Spec
-from robostack.core.types import Episode, EpisodeHeader, Step, Who
+from robostack.core.types import Episode, EpisodeHeader, Sample, Step, Who
+from robostack.store.episode import EpisodeWriter
+
+
+CAMERAS = {"wrist_camera": (128, 128), "front_camera": (128, 128)}
+_POOL = 64  # different pictures; what they show costs nothing, so they come again
 
 
 def episodes(spec: Spec, count: int, length: int = 100, demonstrations: int = 20) -> list[Episode]:
     """The first `demonstrations` of them are a person's."""
     rng = np.random.default_rng(0)
     return [_episode(spec, i, length, i < demonstrations, rng) for i in range(count)]
+
+
+def record(folder: Path, spec: Spec, count: int, **choices) -> Iterator[list[float]]:
+    """Writes such episodes with pictures of two cameras, a file each; s that each step took, per episode."""
+    pool = np.random.default_rng(0).integers(0, 256, (_POOL, *CAMERAS["wrist_camera"], 3), np.uint8)
+    sizes = {name: list(size) for name, size in CAMERAS.items()}
+    writer = EpisodeWriter(folder, spec)
+    for episode in episodes(spec, count, **choices):
+        header = replace(episode.header, cameras=sizes)
+        writer.begin(header, episode.observations[0], samples(pool, header.index, 0))
+        seconds = []
+        for i, step in enumerate(episode.steps):
+            seen = samples(pool, header.index, i + 1)
+            start = time.perf_counter()
+            writer.append(step, episode.observations[i + 1], seen)
+            seconds.append(time.perf_counter() - start)
+        writer.end()
+        yield seconds
+
+
+def samples(pool: np.ndarray, index: int, frame: int) -> dict[str, Sample]:
+    """All that a cell with two cameras gives."""
+    stamp = 0.1 * frame
+    found = {}
+    for name, signal in observe.SIGNALS.items():
+        value = lie.IDENTITY if signal.size == 7 else np.zeros(signal.size)
+        found[name] = Sample(stamp, value)
+    for number, name in enumerate(CAMERAS):
+        found[name] = Sample(stamp, pool[(101 * index + 7 * frame + number) % _POOL])
+    return found
 
 
 def _episode(

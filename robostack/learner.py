@@ -83,8 +83,9 @@ class Training:
         """Takes in what is new and trains for it; whether there was anything."""
         self._checkpoints.check()
         self._settle()  # after a restart: what the newest episode is still due
-        episodes = self._follower.poll()
-        for episode in episodes:
+        is_new = False
+        for episode in self._follower.each():
+            is_new = True
             if self.is_stopped:
                 return True
             if episode.header.kind == "evaluation":
@@ -94,7 +95,7 @@ class Training:
             if episode.header.kind in TRAINED:
                 self._take(episode)
                 self._settle()
-        return bool(episodes)
+        return is_new
 
     def close(self) -> None:
         """Leaves a checkpoint from which the next one goes on at once. Raises Unavailable."""

@@ -314,13 +314,27 @@ class EpisodeFollower:
         self._folder, self._expected_spec = Path(folder), expected_spec
         self._has_pictures, self._with_cut = has_pictures, with_cut
         self._given: dict[Path, set[str]] = defaultdict(set)
+        self._trouble: RobostackError | None = None
 
     def poll(self) -> list[Episode]:
         """Episodes not given before, by actor and index. Reads each file once; costs little when there is none.
 
-        Running ones are passed over. A damaged file or another spec raises, once: polling again goes on.
+        Running ones are passed over. A damaged file or another spec raises, once, after what is good before it.
         """
-        new: list[Episode] = []
+        if self._trouble is None:
+            new: list[Episode] = []
+            try:
+                new.extend(self.each())
+            except RobostackError as error:
+                if not new:
+                    raise
+                self._trouble = error
+            return new
+        trouble, self._trouble = self._trouble, None
+        raise trouble
+
+    def each(self) -> Iterator[Episode]:
+        """As `poll`, one by one, so that only one is in memory; raises where the damaged file comes."""
         for folder in (self._folder, *_actors(self._folder)):
             given = self._given[folder]
             waiting = _listed(folder, given)
@@ -329,19 +343,10 @@ class EpisodeFollower:
                 is_cut = not _is_finished(path)
                 if is_cut and (is_last or not self._with_cut):
                     continue
-                try:
-                    episode = self._read(path, is_cut)
-                except RobostackError as error:
-                    if is_cut and isinstance(error, NothingWhole):
-                        given.add(name)
-                        continue
-                    if new:
-                        return new  # first what is good; the next poll raises
-                    given.add(name)
-                    raise
                 given.add(name)
-                new += [episode] if episode.steps or not is_cut else []
-        return new
+                episode = self._read(path, is_cut)
+                if episode is not None:
+                    yield episode
 
     def skip(self, names: Iterable[str]) -> None:
         """Takes these files as given: "000012-practice.mcap", or "actor/000012-practice.mcap"."""
@@ -349,13 +354,19 @@ class EpisodeFollower:
             path = self._folder / name
             self._given[path.parent].add(path.name)
 
-    def _read(self, path: Path, is_cut: bool) -> Episode:
-        episode, _, is_complete = recover(path, self._expected_spec, self._has_pictures)
+    def _read(self, path: Path, is_cut: bool) -> Episode | None:
+        """None for one that was cut before it held a step."""
+        try:
+            episode, _, is_complete = recover(path, self._expected_spec, self._has_pictures)
+        except NothingWhole:
+            if is_cut:
+                return None
+            raise
         if not is_complete and not is_cut:
             raise RobostackError(
                 f"{path} is damaged after step {len(episode.steps)}: its checksums do not fit; move it away"
             )
-        return episode
+        return episode if episode.steps or not is_cut else None
 
 
 def _actors(folder: Path) -> list[Path]:

@@ -46,4 +46,4 @@ def lines(folder: Path) -> list[Line]:
 
     Raises RobostackError for a damaged one.
     """
-    return [line_of(episode) for episode in EpisodeFollower(folder).poll()]
+    return [line_of(episode) for episode in EpisodeFollower(folder, has_pictures=False).each()]
