@@ -81,6 +81,16 @@ FIGURES = (
         "B.3b", f"{CHECKPOINT}, one a second, against none, same run", ">= 0.95", "x", "checkpoint"
     ),
     Figure("B.3c", "what a checkpoint holds training up: longest", "", "ms", "checkpoint"),
+    Figure(
+        "B.8",
+        f"{PIXELS} over the link on loopback, TLS and token, durable at the receiver",
+        ">= 500",
+        "1/s",
+        "link",
+    ),
+    Figure(
+        "B.8b", "a version of 5 MB: published to whole at the actor, longest", "<= 0.3", "s", "link"
+    ),
 )
 
 BY_ID = {figure.id: figure for figure in FIGURES}
