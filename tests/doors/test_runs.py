@@ -223,15 +223,6 @@ def test_ctrl_c_while_starting_ends_quietly_within_3_s(tmp_path, after):
     assert all(is_gone(pid) for pid in alive)
 
 
-def test_run_that_was_begun_is_not_acted_again(native, capsys):
-    from robostack import cli
-
-    before = sorted(native[0].episodes.iterdir())
-    assert cli.main(["act", str(native[0].path)]) == 2
-    assert "has episodes already" in capsys.readouterr().err
-    assert sorted(native[0].episodes.iterdir()) == before
-
-
 @pytest.mark.ros
 def test_hiccup_of_a_real_time_cell_costs_an_episode_and_not_the_run(tmp_path):
     process = start(tmp_path, "plant=ros", "lockstep=false")
