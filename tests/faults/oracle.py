@@ -5,7 +5,7 @@ again. So for each transition it is known whether it is right, wherever and in w
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -14,7 +14,7 @@ import numpy as np
 
 from robostack.core import catalog, lie, observe
 from robostack.core.loop import Loop, Recorder
-from robostack.core.task import Setup, Task, Terms
+from robostack.core.task import Task, Terms
 from robostack.core.types import Command, Episode, Sample, Samples, Who
 from robostack.store.replay import Label, Replay
 
@@ -28,8 +28,8 @@ def _at_target(options: Any, terms: Terms) -> np.ndarray:
     return np.linalg.norm(terms["target_error"][..., :3], axis=-1) < 0.01
 
 
-def _draw(options: Any, rng: np.random.Generator) -> Setup:
-    raise NotImplementedError("this task has a cell of its own")
+def _none(*_: Any) -> Any:
+    raise NotImplementedError("this task has a cell of its own, and no expert")
 
 
 TASK = Task(
@@ -37,9 +37,9 @@ TASK = Task(
     title="nothing: every sample is known before it is taken",
     scene=Path(),
     options=None,
-    draw=_draw,
+    draw=_none,
     succeeded=_at_target,
-    expert=lambda options: _draw(options, np.random.default_rng()),
+    expert=_none,
     steps=24,
     reference="measured",  # so that a reference depends on one frame and not on all before
     gripper=True,
@@ -227,15 +227,7 @@ class Oracle:
 
     def loop(self, recorder: Recorder, plant: "Plant") -> Loop:
         """The real one, with this policy and this person."""
-        task = TASK if self.steps == TASK.steps else _of_length(self.steps)
-        return Loop(plant, task, ROBOT, Person(), recorder)
-
-
-@lru_cache
-def _of_length(steps: int) -> Task:
-    from dataclasses import replace
-
-    return replace(TASK, steps=steps)
+        return Loop(plant, replace(TASK, steps=self.steps), ROBOT, Person(), recorder)
 
 
 class Plant:

@@ -1,4 +1,4 @@
-"""The processes of the kill matrix and of the soak, beside those of `robostack link`: `python -m tests.faults.programs actor RUN`.
+"""Actor and learner of the kill matrix and the soak, as programs: `python -m tests.faults.programs actor RUN`.
 
 Each tells a journal beside the run what it holds for done, one line of a single write, so that no end of it lies.
 """
