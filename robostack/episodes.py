@@ -149,15 +149,15 @@ def _show(arguments: argparse.Namespace) -> int:
             print(f"  {name:<10}{value}")
     print("drawn")
     for name, value in drawn.items():
-        print(f"  {name:<10}{_short(value)}")
-    table = Table("term", "unit", "frame", "lowest", "highest", "mean", box=None, pad_edge=False)
+        print(f"  {name:<16}{_short(value)}")
+    table = Table("term", "unit", "frame", "lowest", "highest", box=None, pad_edge=False)
     actions = np.array([step.action for step in episode.steps]).reshape(-1, spec.action_size)
     for terms, values in ((spec.observation, episode.observations), (spec.action, actions)):
         start = 0
         for term in terms:
             part = values[:, start : start + term.size] * np.asarray(term.scale)
             start += term.size
-            ranges = [f(part, 0) if len(part) else [] for f in (np.min, np.max, np.mean)]
+            ranges = [f(part, 0) if len(part) else [] for f in (np.min, np.max)]
             table.add_row(term.name, term.unit, term.frame or "–", *map(_numbers, ranges))
     _console().print(table)
     _say_steps(episode)

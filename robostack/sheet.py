@@ -44,7 +44,10 @@ def draw(path: Path, episode: Episode, spec: Spec) -> None:
     start = 0
     for row, term in enumerate(spec.action, start=len(cameras)):
         axes = figure.add_subplot(grid[row, :])
-        axes.plot(time, actions[:, start : start + term.size], lw=1, drawstyle="steps-post")
+        part = actions[:, start : start + term.size]
+        held = np.concatenate([part, part[-1:]])  # until the next command
+        lines = axes.plot([*time, len(steps) * spec.period], held, lw=1, drawstyle="steps-post")
+        axes.legend(lines, range(1, term.size + 1), fontsize=6, loc="upper right", ncols=term.size)
         axes.set_ylabel(f"{term.name}\nas executed", fontsize=8)
         _mark(axes, episode, time, spec.period)
         start += term.size

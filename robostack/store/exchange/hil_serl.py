@@ -8,6 +8,7 @@ observation. There the episode is cut, so that no transition joins two moments.
 import json
 import os
 import signal
+import stat
 import subprocess
 import sys
 import threading
@@ -60,8 +61,7 @@ def transitions(
     By default what a file of this size can need. Raises RobostackError in one line, whatever is in the file.
     """
     with explained("read", path):
-        if not path.is_file():
-            open(path, "rb").close()  # says why not
+        if not stat.S_ISREG(path.stat().st_mode):  # opening a pipe would wait for its other end
             raise RobostackError(f"{path} is no file")
         source = open(path, "rb")  # noqa: SIM115 - closed in three lines; the other process keeps its own
     with source:
@@ -259,9 +259,14 @@ class _Cutter:
         """The same. Raises BadValue where it is not like the first one."""
         number = self._found.steps + (self._last is not None)
         where = f"{self._source}, transition {number}"
-        for part in (transition.observation, transition.next_observation):
+        parts = {
+            "observations": transition.observation,
+            "next_observations": transition.next_observation,
+        }
+        for name, part in parts.items():
             if "state" not in part:
-                raise BadValue(f'{where} has no "state"; it has: {", ".join(sorted(part))}')
+                there = ", ".join(sorted(part)) or "nothing"
+                raise BadValue(f'{where} has no "state" in its {name}; there is: {there}')
             if not np.isfinite(part["state"]).all() or not np.isfinite(transition.action).all():
                 raise BadValue(f"{where} holds a value that is not finite")
         if self._writer is not None:

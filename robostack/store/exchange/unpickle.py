@@ -110,12 +110,11 @@ def _encode(text: object, encoding: object = "latin1") -> bytes:
     return text.encode("latin-1")
 
 
-CONTAINERS = {kind.__name__: kind for kind in (set, frozenset, list, dict, tuple)}
 NAMES: dict[tuple[str, str], Name] = {
     ("numpy", "ndarray"): Name(Array),
     ("numpy", "dtype"): Name(Type),
     ("_codecs", "encode"): Name(_encode),
-    ("collections", "OrderedDict"): Name(CONTAINERS["dict"]),
+    ("collections", "OrderedDict"): Name(dict),
     **{
         (f"numpy.{core}.multiarray", name): Name(make)
         for core in ("core", "_core")  # of numpy 1.x and 2.x
@@ -123,9 +122,9 @@ NAMES: dict[tuple[str, str], Name] = {
     },
     **{(f"numpy.{core}.numeric", "_frombuffer"): Name(_frombuffer) for core in ("core", "_core")},
     **{
-        (module, name): Name(make)
+        (module, make.__name__): Name(make)
         for module in ("builtins", "__builtin__")
-        for name, make in CONTAINERS.items()
+        for make in (set, frozenset)
     },
 }
 
