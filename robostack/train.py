@@ -56,6 +56,10 @@ class Log:
         self._said[name].append(text)
         with suppress(OSError):
             self._show(line)
+        self.keep(line)
+
+    def keep(self, line: str) -> None:
+        """Only writes it: the terminal is told in another way."""
         with suppress(OSError):
             self._file.write(f"{line}\n".encode())
 
@@ -192,12 +196,11 @@ def _run(run: Run, config: RunConfig, arguments: argparse.Namespace, held: int) 
             time.sleep(0.2)
         view.show(_told(run.path / "actor.json"), _told(run.path / "learner.json"))
         if ended.name != "actor" or ended.status != 0:
-            time.sleep(0.2)  # for its last words
-            reason = log.reason(ended.name)
+            time.sleep(0.2)  # for its last words, where it could still say any
+            reason = "" if ended.status == -signal.SIGKILL else log.reason(ended.name)
             words = f": {reason}" if reason else ""
-            error = f"{ended}{words} (all output: {log.path})"
-            log.write(f"[train] stopped: {error}")
-            raise RobostackError(error)
+            log.keep(f"[train] stopped: {ended}{words}")
+            raise RobostackError(f"{ended}{words} (all output: {log.path})")
 
 
 def _resuming(run: Run) -> list[str]:

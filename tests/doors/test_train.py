@@ -105,4 +105,19 @@ def test_disk_that_fills_up_ends_a_run_with_one_line_that_says_so(small_disk):
     assert process.returncode == 2, out + err
     assert err.count("\n") == 1 and "no space left on device; make room" in err
     assert "robostack act: " in err or "robostack learn: " in err
-    assert "Traceback" not in out
+    assert "Traceback" not in out and "started again" not in out, "trying again does not make room"
+
+    (small_disk / "filler").unlink()
+    (run,) = (small_disk / "runs").iterdir()
+    assert f"go on with `robostack train --resume {run}`" in err
+    count = len(episode_paths(run / "episodes"))
+    words = [sys.executable, "-m", "robostack", "train", "--no-film", "--resume", str(run)]
+    process = subprocess.Popen(words, stdout=subprocess.DEVNULL)
+    try:
+        deadline = clock.now() + 60
+        while len(episode_paths(run / "episodes")) < count + 2:
+            assert process.poll() is None and clock.now() < deadline
+            clock.sleep(0.05)
+    finally:
+        process.terminate()
+        process.wait(20)
