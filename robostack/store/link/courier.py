@@ -70,6 +70,7 @@ class Courier:
         )
         self.acknowledged: dict[str, m.Ack] = {}  # the newest of each episode, for whoever watches
         self.is_connected = False
+        self.is_useful = False  # this connection has brought something to the learner's disk
         self._news: deque[m.News] = deque()
         self._news_came = asyncio.Event()
         self._part: tuple[m.News, bytearray] | None = None  # a version that is half here
@@ -83,7 +84,6 @@ class Courier:
     async def _live(self) -> None:
         backoff, reason = Backoff(), ""
         while True:
-            began = clock.now()
             try:
                 await self._session()
                 lost = "it ended"
@@ -93,9 +93,9 @@ class Courier:
                 self._say(f"the learner is lost ({lost}); everything is kept here until it is back")
             elif lost != reason:
                 self._say(f"no learner at {self._learner} yet ({lost}); trying until there is")
-            if self.is_connected and clock.now() - began > 1.0:
+            if self.is_useful:
                 backoff.reset()
-            reason, self.is_connected = lost, False
+            reason, self.is_connected, self.is_useful = lost, False, False
             await asyncio.sleep(backoff.next())
 
     async def _session(self) -> None:
@@ -256,6 +256,7 @@ class _Exchange:
                 case m.Ack() as ack:
                     self.outbox.acknowledged(ack)
                     self._window.acknowledged(ack.episode, ack.received, clock.now())
+                    self._courier.is_useful = True
                     self._courier.acknowledged[ack.episode] = ack
                 case m.Have() as have:
                     self._answered(have)

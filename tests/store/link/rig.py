@@ -171,8 +171,11 @@ def contents(folder: Path) -> dict[str, bytes]:
 
 
 def is_same(ours: Path, theirs: Path) -> bool:
+    def sizes(folder: Path) -> dict[str, int]:
+        return {path.name: path.stat().st_size for path in episode_paths(folder)}
+
     with suppress(FileNotFoundError):
-        return contents(ours) == contents(theirs)
+        return sizes(ours) == sizes(theirs) and contents(ours) == contents(theirs)
     return False
 
 
