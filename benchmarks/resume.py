@@ -25,7 +25,7 @@ VERBS = {"learner": "learn", "actor": "act"}
 PATIENCE_S = 120.0  # until the next thing happens, on a busy machine
 SMALL = (
     "demonstrations=4", "steps=400", "warmup=60", "check_every=3", "check_from=0.0", "check_episodes=2",
-    "perfect_checks=2", "validation=2", "evaluation=4", "capacity=1000", "checkpoint_every=0.3",
+    "perfect_checks=2", "validation=2", "evaluation=4", "capacity=1000", "checkpoint_every=0.3", "updates_per_step=1.7",
 )  # fmt: skip
 
 

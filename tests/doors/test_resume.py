@@ -40,8 +40,9 @@ def own_signals():
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory) -> Run:
-    """The run that nobody touched. Its checkpoints come so often that there are several."""
-    run = resume.begin(tmp_path_factory.mktemp("whole"), *TINY, "checkpoint_every=0.05")
+    """The run that nobody touched, with checkpoints whenever there is time for one."""
+    often = ("checkpoint_every=0.0", "checkpoints=999")
+    run = resume.begin(tmp_path_factory.mktemp("whole"), *TINY, *often)
     resume.play(run)
     return run
 
@@ -199,6 +200,29 @@ def test_a_learner_without_checkpoints_trains_all_episodes_again(whole, copy):
     shutil.rmtree(copy.path / "state")
     for version in params.versions(copy.params)[::2]:
         params.path_of(copy.params, version).unlink()
+    train(copy)
+    assert resume.differences(whole, copy) == []
+
+
+@pytest.mark.parametrize("is_between", [True, False], ids=["episodes", "updates of an episode"])
+def test_a_learner_goes_on_from_any_checkpoint(whole, copy, is_between):
+    """The first one after which a whole episode's updates, or a part of them, are still to be made."""
+    folder = copy.path / "state"
+    found = [state.load(state.path_of(folder, step)) for step in state.steps(folder)]
+    counts = {checkpoint.step: checkpoint.about["counts"] for checkpoint in found}
+    chosen = next(
+        step
+        for step in counts
+        if counts[step]["version"] >= 0
+        and counts[step]["owed"] > 0.0
+        and (counts[step]["due"] == 0) == is_between
+    )
+    for step in counts:
+        if step != chosen:
+            state.path_of(folder, step).unlink()
+    for version in params.versions(copy.params):
+        if version > counts[chosen]["version"]:
+            params.path_of(copy.params, version).unlink()
     train(copy)
     assert resume.differences(whole, copy) == []
 
