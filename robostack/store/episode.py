@@ -11,7 +11,7 @@ import os
 import re
 import struct
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Set
+from collections.abc import Callable, Iterable, Iterator, Set
 from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from pathlib import Path
@@ -22,7 +22,7 @@ import numpy as np
 from mcap.exceptions import McapError
 
 from robostack.core import spec as specs
-from robostack.core.errors import BadValue, RobostackError, SpecMismatch
+from robostack.core.errors import BadValue, RobostackError, SpecMismatch, Unavailable
 from robostack.core.observe import pictures
 from robostack.core.spec import Spec
 from robostack.core.types import Episode, EpisodeHeader, Samples, Step, Who
@@ -56,15 +56,20 @@ class NothingWhole(RobostackError):
     """An episode that was cut before its first observation was whole."""
 
 
+class Damaged(RobostackError):
+    """A file that is no episode, or one whose checksums do not fit."""
+
+
 class EpisodeWriter:
     """Owns the file of the episode that is running. A core.loop.Recorder; one after another.
 
-    Every step is with the system when `append` returns, so no end of this process loses it. `is_synced`: a thread
-    brings it to the disk too, within one step or so; else that happens when the episode ends.
+    Every step is with the system when `append` returns, so no end of this process loses it. With a `memory` for what
+    waits (store.spool), a thread brings each step to the disk, and `append` waits for no disk; else that happens when
+    the episode ends.
     """
 
-    def __init__(self, folder: Path | str, spec: Spec, is_synced: bool = False):
-        self._folder, self._spec, self._is_synced = Path(folder), spec, is_synced
+    def __init__(self, folder: Path | str, spec: Spec, memory: Path | None = None):
+        self._folder, self._spec, self._memory = Path(folder), spec, memory
         self._file: wire.MessageFile | None = None
 
     def begin(
@@ -85,7 +90,8 @@ class EpisodeWriter:
             self._folder.mkdir(parents=True, exist_ok=True)
             if header.index in {index for index, _ in _listed(self._folder)}:
                 raise FileExistsError(errno.EEXIST, f"there is an episode {header.index} already")
-            self._file = wire.MessageFile(path, self._spec, self._is_synced)
+            memory = self._memory and self._memory / path.name
+            self._file = wire.MessageFile(path, self._spec, memory)
         self._file.declare(sensors.kinds(samples))
         about = {"format": wire.FORMAT, "header": asdict(header), "spec": self._spec.as_dict()}
         opening = (schema.HEADER, self._time, about)
@@ -127,6 +133,10 @@ class EpisodeWriter:
             "parameters": self._parameters,
         }
         self._write((schema.END, self._time, record), outcome=record)
+        self._drop()
+
+    def close(self) -> None:
+        """Lets the file go. An episode that is running stays what it is: cut. May be called twice."""
         self._drop()
 
     def _write(self, *messages: Any, outcome: dict | None = None) -> None:
@@ -223,7 +233,7 @@ def _reading(path: Path | str) -> Iterator[None]:
     except wire.NewerFormat as error:
         raise RobostackError(f"{path} {error}") from None
     except (struct.error, KeyError, TypeError, ValueError, McapError) as error:
-        raise RobostackError(f"{path} is no episode file: {error}") from None
+        raise Damaged(f"{path} is no episode file: {error}") from None
 
 
 def _parse(
@@ -263,7 +273,7 @@ def _opening(path: Path | str, message: tuple[str, Any] | None) -> tuple[Episode
         raise NothingWhole(f"{path} holds no whole header: it was cut in its first step")
     header = EpisodeHeader(**message[1]["header"])
     if not isinstance(header.index, int) or not isinstance(header.cameras, dict):
-        raise RobostackError(f"{path} is no episode file: its header is not one")
+        raise Damaged(f"{path} is no episode file: its header is not one")
     return header, Spec.from_dict(message[1]["spec"])
 
 
@@ -301,7 +311,8 @@ def _is_finished(path: Path) -> bool:
 class EpisodeFollower:
     """Owns the memory of which episodes of a folder, and of the folders of its actors, it has given out.
 
-    `with_cut`: also those that were cut and are followed by another one, as far as they are whole.
+    `with_cut`: also those that were cut and are followed by another one, as far as they are whole. `say`: gets one line
+    about each damaged file; it is given as far as it is whole, or passed over. Without it they raise.
     """
 
     def __init__(
@@ -310,9 +321,10 @@ class EpisodeFollower:
         expected_spec: Spec | None = None,
         has_pictures: bool = True,
         with_cut: bool = False,
+        say: Callable[[str], None] | None = None,
     ):
         self._folder, self._expected_spec = Path(folder), expected_spec
-        self._has_pictures, self._with_cut = has_pictures, with_cut
+        self._has_pictures, self._with_cut, self._say = has_pictures, with_cut, say
         self._given: dict[Path, set[str]] = defaultdict(set)
         self._trouble: RobostackError | None = None
 
@@ -340,11 +352,19 @@ class EpisodeFollower:
             waiting = _listed(folder, given)
             for index, name in waiting:
                 path, is_last = folder / name, index == waiting[-1][0]
-                is_cut = not _is_finished(path)
-                if is_cut and (is_last or not self._with_cut):
+                try:
+                    is_cut = not _is_finished(path)
+                    if is_cut and (is_last or not self._with_cut):
+                        continue
+                    given.add(name)
+                    episode = self._read(path, is_cut)
+                except (Damaged, NothingWhole, Unavailable) as error:
+                    if not os.path.lexists(path):
+                        given.discard(name)
+                        continue  # put aside while we looked
+                    given.add(name)
+                    self._trouble_with(error)
                     continue
-                given.add(name)
-                episode = self._read(path, is_cut)
                 if episode is not None:
                     yield episode
 
@@ -362,11 +382,18 @@ class EpisodeFollower:
             if is_cut:
                 return None
             raise
-        if not is_complete and not is_cut:
-            raise RobostackError(
-                f"{path} is damaged after step {len(episode.steps)}: its checksums do not fit; move it away"
+        is_damaged = not is_complete and not is_cut
+        if is_damaged:
+            reason = "its checksums do not fit"
+            self._trouble_with(
+                Damaged(f"{path} is damaged after step {len(episode.steps)}: {reason}")
             )
-        return episode if episode.steps or not is_cut else None
+        return episode if episode.steps or not (is_cut or is_damaged) else None
+
+    def _trouble_with(self, error: RobostackError) -> None:
+        if self._say is None:
+            raise error
+        self._say(str(error))
 
 
 def _actors(folder: Path) -> list[Path]:
