@@ -23,7 +23,8 @@ from robostack.core.types import Samples, Step
 from robostack.learn.policy import LearnedPolicy, Ready
 from robostack.past import Past
 from robostack.progress import Progress
-from robostack.store import params, pulse
+from robostack.store import params, pulse, spool
+from robostack.store.disk import explained
 from robostack.store.episode import EpisodeWriter, Outcome, outcome_of
 from robostack.store.lock import held
 from robostack.store.newest import Newest
@@ -70,8 +71,12 @@ class Actor:
         self.progress = Progress(run.path / "actor.json")
         parts = {"plant": plant, "task": self._task, "robot": robot, "on_tick": self._on_tick}
         self._spec = (spec := Loop(**parts).spec)
-        # Simulated steps can be made again: only those of a cell that lives are worth a disk's work each.
-        recorder = EpisodeWriter(run.episodes, spec, is_synced=not config.lockstep)
+        memory = spool.place(run.id)
+        with explained("bring steps of before to", run.episodes):
+            for name in spool.recover(run.episodes, memory):
+                print(f"{name}: the last steps came from memory", flush=True)
+        # In lockstep the cell waits for the disk, and simulated steps can be made again.
+        recorder = EpisodeWriter(run.episodes, spec, None if config.lockstep else memory)
         self._aided = Loop(**parts, operator=self._person, recorder=recorder)
         self._alone = Loop(**parts, operator=Nobody(), recorder=recorder)
         self._policy: LearnedPolicy | None = None

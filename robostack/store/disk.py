@@ -2,7 +2,6 @@
 
 import errno
 import os
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from io import FileIO
@@ -79,36 +78,18 @@ def sync_folder(folder: Path) -> None:
         os.close(handle)
 
 
-class Syncer:
-    """Owns a thread that brings a growing file to the disk, so that whoever writes never waits for it.
+class PlainFile:
+    """Owns a new file. What was written is with the system, so no end of this process loses it. Raises OSError."""
 
-    Steps that come while the disk works go with the next turn. What the disk refuses is raised at the next `ask`.
-    """
+    def __init__(self, path: Path):
+        self._file = open(path, "xb", buffering=0)  # noqa: SIM115 - closed by close()
 
-    def __init__(self, handle: int):
-        self._handle, self._error = handle, None
-        self._is_asked, self._is_closed = threading.Event(), False
-        self._thread = threading.Thread(target=self._run, name="disk sync", daemon=True)
-        self._thread.start()
+    def write(self, data: bytes | bytearray) -> None:
+        write_all(self._file, data)
 
-    def ask(self) -> None:
-        """Returns at once. Raises the OSError of an earlier turn."""
-        if self._error:
-            raise self._error
-        self._is_asked.set()
+    def sync(self) -> None:
+        """Returns when everything is on the disk."""
+        os.fsync(self._file.fileno())
 
     def close(self) -> None:
-        """After the turn that is running."""
-        self._is_closed = True
-        self._is_asked.set()
-        self._thread.join()
-
-    def _run(self) -> None:
-        while not self._is_closed:
-            self._is_asked.wait()
-            self._is_asked.clear()
-            try:
-                os.fdatasync(self._handle)
-            except OSError as error:
-                self._error = error
-                return
+        self._file.close()

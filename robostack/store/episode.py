@@ -399,7 +399,7 @@ class EpisodeFollower:
 def _actors(folder: Path) -> list[Path]:
     """Folders of named actors."""
     try:
-        found = [entry.path for entry in os.scandir(folder) if entry.is_dir()]
+        found = [entry.path for entry in os.scandir(folder) if entry.is_dir(follow_symlinks=False)]
     except FileNotFoundError:
         return []
     return sorted(path for path in map(Path, found) if path.name != CUT)

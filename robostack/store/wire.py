@@ -7,7 +7,6 @@ disk when the tick ends.
 """
 
 import json
-import os
 import struct
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -21,8 +20,9 @@ from mcap.writer import MCAP0_MAGIC, IndexType, Writer
 from robostack import __version__
 from robostack.core.spec import Spec
 from robostack.store import sensors
-from robostack.store.disk import Syncer, sync_folder, write_all
+from robostack.store.disk import PlainFile, sync_folder
 from robostack.store.schema import END, HEADER, OBSERVATION, RECORDS, STEP, schemas
+from robostack.store.spool import SpooledFile
 
 FORMAT = 2  # of episode files; raised when an older robostack could not read a newer file
 # Metadata records of MCAP: JSON schemas by record, and what became of the episode, found from the file's end.
@@ -38,13 +38,12 @@ _MOST_BYTES = 64 * 2**20  # of one record: a picture of 20 megapixels
 class MessageFile:
     """Owns one growing file. What was added reaches the system in one write, at `commit`. Raises OSError.
 
-    `is_synced`: the disk is told after each commit too, in the background, for a cell whose power may fail.
+    With a `memory` to wait in, the disk gets every commit too, behind the back of a loop that must not wait for it.
     """
 
-    def __init__(self, path: Path, spec: Spec, is_synced: bool = False):
+    def __init__(self, path: Path, spec: Spec, memory: Path | None = None):
         self.path = path
-        self._file = open(path, "xb", buffering=0)  # noqa: SIM115 - closed by close()
-        self._syncer = Syncer(self._file.fileno()) if is_synced else None
+        self._file = PlainFile(path) if memory is None else SpooledFile(path, memory)
         self._pending, self._size, self._chain = bytearray(), 0, 0
         self._channels: dict[str, int] = {}  # by topic
         # Indexes of messages are for chunks, and there are none.
@@ -99,10 +98,8 @@ class MessageFile:
 
     def commit(self) -> None:
         data, self._pending = self._pending, bytearray()
-        write_all(self._file, data)
+        self._file.write(data)
         self._size += len(data)
-        if self._syncer:
-            self._syncer.ask()
 
     def finish(self, became: dict[str, Any]) -> None:
         """Closes the file as MCAP asks: after this it ends in MCAP's magic and outlives a power cut."""
@@ -110,12 +107,10 @@ class MessageFile:
         self._writer.add_metadata(OUTCOME, {"json": text, "crc32": str(crc32(text.encode()))})
         self._writer.finish()
         self.commit()
-        os.fsync(self._file.fileno())
+        self._file.sync()
         sync_folder(self.path.parent)
 
     def close(self) -> None:
-        if self._syncer:
-            self._syncer.close()
         self._file.close()
 
 

@@ -1,7 +1,6 @@
 """Samples in episode files: what cameras and sensors gave comes back, for us and for others."""
 
 import json
-import os
 from dataclasses import replace
 
 import numpy as np
@@ -180,34 +179,3 @@ def test_outcome_of_a_cut_episode_is_none_and_of_a_damaged_one_an_error(recorded
 
     with pytest.raises(RobostackError, match="its last record is damaged"):
         outcome(tmp_path / "000002-solo.mcap")
-
-
-def test_steps_reach_the_disk_without_waiting_for_it(spec, tmp_path, make_episode, monkeypatch):
-    """With `is_synced` each step is asked for, and the disk is busy elsewhere."""
-    synced = []
-    monkeypatch.setattr(os, "fdatasync", synced.append)
-    episode = make_episode(length=3)
-    writer = EpisodeWriter(tmp_path, spec, is_synced=True)
-    writer.begin(episode.header, episode.observations[0])
-    for step, after in zip(episode.steps, episode.observations[1:], strict=True):
-        writer.append(step, after)
-    writer.end()
-    assert synced
-
-
-def test_a_disk_that_fails_behind_our_back_is_told_with_the_next_step(
-    spec, tmp_path, make_episode, monkeypatch
-):
-    from robostack.core.errors import Unavailable
-
-    def fail(handle):
-        raise OSError(5, "Input/output error")
-
-    monkeypatch.setattr(os, "fdatasync", fail)
-    episode = make_episode(length=50)
-    writer = EpisodeWriter(tmp_path, spec, is_synced=True)
-    writer.begin(episode.header, episode.observations[0])
-    with pytest.raises(Unavailable, match="cannot record .*input/output error"):
-        for step, after in zip(episode.steps, episode.observations[1:], strict=True):
-            writer.append(step, after)
-            __import__("time").sleep(0.01)
