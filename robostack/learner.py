@@ -62,12 +62,14 @@ class Training:
         self._run, self._config = run, config
         self._spec = observe.spec_of(config.load_task())
         self._learner = self._fresh()
-        # A cut episode is played again in lockstep; in real time its steps are all there will be.
+        # A cut episode is played again in lockstep; in real time its steps are all there will be. A damaged one ends
+        # a run in lockstep, which could not be the same any more; in real time it goes on with what is whole.
         self._follower = EpisodeFollower(
             run.episodes,
             self._spec,
             has_pictures=config.keep_pictures,
             with_cut=not config.lockstep,
+            say=None if config.lockstep else _say,
         )
         self._counts, self._seen = Counts(), list[str]()  # names of episode files, in order
         self.extras: dict[str, Any] = {}  # JSON that others want back after a restart, by name
@@ -91,6 +93,7 @@ class Training:
             if episode.header.kind == "evaluation":
                 self.is_over = True
                 return True
+            self._require_next(episode.header)
             self._seen.append(_name(episode.header))
             if episode.header.kind in TRAINED:
                 self._take(episode)
@@ -102,6 +105,15 @@ class Training:
         if self._learner.steps:
             self._save()
         self._checkpoints.close()
+
+    def _require_next(self, header: EpisodeHeader) -> None:
+        """Raises RobostackError in lockstep, where an episode was passed over because it is cut."""
+        wanted = len(self._seen)
+        if self._config.lockstep and not header.actor and header.index != wanted:
+            raise RobostackError(
+                f"episode {header.index} is there, and episode {wanted} in {self._run.episodes} is missing or cut: "
+                "a run in lockstep learns from all of them in order; put a good copy there"
+            )
 
     def _take(self, episode: Episode) -> None:
         """Into the memory, and what it is due into the counts."""

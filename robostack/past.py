@@ -5,7 +5,15 @@ from pathlib import Path
 from robostack.core.errors import RobostackError
 from robostack.core.types import EpisodeHeader
 from robostack.store.disk import explained, sync_folder
-from robostack.store.episode import CUT, NothingWhole, Outcome, episode_paths, outcome, recover
+from robostack.store.episode import (
+    CUT,
+    Damaged,
+    NothingWhole,
+    Outcome,
+    episode_paths,
+    outcome,
+    recover,
+)
 
 
 class Past:
@@ -30,12 +38,15 @@ class Past:
         return len(self._paths)
 
     def take(self, index: int, kind: str, seed: int) -> Outcome | None:
-        """What became of episode `index`; None for one that was cut, in real time.
+        """What became of episode `index`; None for one that was cut or damaged, in real time.
 
         Raises RobostackError when it is not the one that this run would play now.
         """
         path = self._paths[index]
-        found = outcome(path)
+        try:
+            found = outcome(path)
+        except Damaged:
+            found = None
         if found is None and self._is_lockstep:
             raise RobostackError(
                 f"{path} is cut or damaged, and later episodes were made with what was learned from it; "
@@ -50,7 +61,7 @@ class Past:
         path = self._paths[index]
         try:
             episode = recover(path, has_pictures=False).episode
-        except NothingWhole:
+        except (Damaged, NothingWhole):
             return 0, 0
         _require_fits(path, episode.header, kind, seed)
         return len(episode.steps), episode.person_steps
