@@ -13,13 +13,13 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from robostack.core.errors import RobostackError
 from robostack.core.spec import Spec
 from robostack.core.types import EpisodeHeader, Step, Who
 from robostack.store.episode import Recording
 from robostack.store.exchange import pictures
+from robostack.store.exchange.lerobot_layout import open_table, table_writer
 from robostack.store.run import read_json, write_json
 
 FOLDER = "meta/robostack"
@@ -58,8 +58,8 @@ class BesideWriter:
         folder.mkdir(parents=True)
         about = {"format": FORMAT, "spec": spec.as_dict(), "is_lossless": is_lossless}
         write_json(folder / "about.json", about, is_durable=False)
-        self._episodes = pq.ParquetWriter(folder / "episodes.parquet", _EPISODES)
-        self._steps = pq.ParquetWriter(folder / "steps.parquet", _STEPS)
+        self._episodes = table_writer(folder / "episodes.parquet", _EPISODES)
+        self._steps = table_writer(folder / "steps.parquet", _STEPS)
 
     def add(self, index: int, recording: Recording) -> None:
         """The recording as row `index` of meta/episodes; one row group in each file."""
@@ -107,8 +107,8 @@ class Beside:
                 "read it with the robostack that wrote it, or a newer one"
             )
         self.spec = Spec.from_dict(about["spec"])
-        self._episodes = pq.ParquetFile(root / FOLDER / "episodes.parquet")
-        self._steps = pq.ParquetFile(root / FOLDER / "steps.parquet")
+        self._episodes = open_table(root / FOLDER / "episodes.parquet")
+        self._steps = open_table(root / FOLDER / "steps.parquet")
 
     @staticmethod
     def is_in(root: Path) -> bool:

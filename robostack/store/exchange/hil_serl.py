@@ -12,7 +12,8 @@ import stat
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
+from contextlib import closing
 from dataclasses import dataclass, field
 from math import prod
 from pathlib import Path
@@ -55,7 +56,7 @@ class Brought:
 
 def transitions(
     path: Path, megabytes: int | None = None, seconds: int | None = None
-) -> Iterator[Transition]:
+) -> Generator[Transition, None, None]:
     """The transitions in a pickle, one at a time, from a process that may take so much memory and computing.
 
     By default what a file of this size can need. Raises RobostackError in one line, whatever is in the file.
@@ -158,10 +159,11 @@ def bring(
     found = Brought()
     with whole_folder(folder) as draft:
         cutter = _Cutter(draft, source, robot or "unknown", task or source.stem, period, found)
-        for transition in transitions(source):
-            cutter.take(transition)
-            on_progress(found.steps)
-        cutter.finish()
+        with closing(transitions(source)) as read, closing(cutter):
+            for transition in read:
+                cutter.take(transition)
+                on_progress(found.steps)
+            cutter.finish()
     return found
 
 
@@ -215,6 +217,10 @@ class _Cutter:
             )
         if self._open:
             self._found.notes.append("the last episode has no end; it counts as truncated")
+
+    def close(self) -> None:
+        if self._writer is not None:
+            self._writer.close()
 
     def _ends(self, last: Transition, following: Transition | None) -> bool:
         if last.is_done or last.mask == 0 or following is None:

@@ -8,11 +8,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from robostack.core.errors import BadValue, RobostackError
 from robostack.core.spec import Spec, Term
-from robostack.store.disk import explained
 from robostack.store.exchange import lerobot_layout as layout
 from robostack.store.exchange.pictures import FilmReader, picture_of
 from robostack.store.run import read_json
@@ -57,7 +55,7 @@ class Dataset:
         self.films = [name for name, kind in kinds.items() if kind == "video"]
         self._open: dict[str, FilmReader] = {}
         with sound(root, layout.TASKS):
-            self._tasks = _tasks(_read(root / layout.TASKS))
+            self._tasks = _tasks(layout.open_table(root / layout.TASKS).read())
 
     def spec(self) -> tuple[Spec, list[str]]:
         """Terms for the columns as they are, and the observations' columns in their order."""
@@ -121,14 +119,14 @@ class Dataset:
             raise RobostackError(f"{self.root} has no meta/episodes/chunk-000/file-000.parquet")
         found = []
         for path in paths:
-            file = _read_file(path)
+            file = layout.open_table(path)
             names = [n for n in file.schema_arrow.names if not n.startswith("stats/")]
             found += file.read(names).to_pylist()
         return sorted(found, key=lambda place: place["episode_index"])
 
     def _tables(self, path: Path) -> Iterator[tuple[int, pa.Table]]:
         """Each episode of a data file, with its number."""
-        file = _read_file(path)
+        file = layout.open_table(path)
         wanted = [name for name in self.features if name not in self.films]
         if missing := [name for name in wanted if name not in file.schema_arrow.names]:
             raise RobostackError(
@@ -215,19 +213,6 @@ def _tasks(table: pa.Table) -> dict[int, str]:
     [name, *_] = [name for name in table.column_names if name != "task_index"]
     indexes, tasks = table.column("task_index").to_pylist(), table.column(name).to_pylist()
     return {int(index): str(task) for index, task in zip(indexes, tasks, strict=True)}
-
-
-def _read(path: Path) -> pa.Table:
-    return _read_file(path).read()
-
-
-def _read_file(path: Path) -> pq.ParquetFile:
-    with explained("read", path):
-        path.stat()
-    try:
-        return pq.ParquetFile(path)
-    except (pa.ArrowInvalid, OSError) as error:
-        raise RobostackError(f"{path} is damaged or no parquet file: {_line(error)}") from None
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable, Iterable
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -43,7 +44,7 @@ def export(
     Raises RobostackError: no episode, a damaged one, or several specs or cameras among them.
     """
     written = Written()
-    with whole_folder(out) as draft, explained("write", out):
+    with whole_folder(out) as draft, explained("write", out), ExitStack() as files:
         dataset: _Dataset | None = None
         for path in paths:
             recording = recover(path)
@@ -52,17 +53,15 @@ def export(
                 continue
             if dataset is None:
                 dataset = _Dataset(draft, path, recording, is_film)
-            try:
-                dataset.add(path, recording)
-            except BaseException:
-                dataset.abandon()
-                raise
+                files.callback(dataset.close_files)
+            dataset.add(path, recording)
             written.episodes += 1
             written.frames += len(recording.episode.steps)
             on_progress(path)
         if dataset is None:
             raise RobostackError("there is no episode with a step in it; nothing is written")
-        dataset.close()
+        files.close()
+        dataset.finish()
     return written
 
 
@@ -120,9 +119,8 @@ class _Dataset:
         self._count += 1
         self._frames += len(episode.steps)
 
-    def close(self) -> None:
-        """Writes what is known only now."""
-        self._close_files()
+    def finish(self) -> None:
+        """Writes what is known only now; the files must be closed."""
         pq.write_table(layout.tasks_table(list(self._tasks)), self._root / layout.TASKS)
         for camera, (height, width) in self._cameras.items():
             if self._is_film:
@@ -149,11 +147,7 @@ class _Dataset:
         }
         (self._root / layout.STATS).write_text(json.dumps(told, indent=4))
 
-    def abandon(self) -> None:
-        """Lets the files go; the folder is removed."""
-        self._close_files()
-
-    def _close_files(self) -> None:
+    def close_files(self) -> None:
         for film in self._films.values():
             film.close()
         for writer in (self._rows, self._episodes, self._beside):
@@ -165,10 +159,10 @@ class _Dataset:
         steps, number = episode.steps, np.arange(len(episode.steps))
         terminated = np.array([step.terminated for step in steps])
         truncated = np.array([step.truncated for step in steps])
-        reward = np.array([step.reward for step in steps], np.float32)
+        reward = _float32([step.reward for step in steps])
         found: dict[str, Any] = {
             layout.STATE: episode.observations[:-1],
-            layout.ACTION: np.array([step.action for step in steps], np.float32),
+            layout.ACTION: _float32([step.action for step in steps]),
             layout.REWARD: reward,
             layout.DONE: terminated | truncated,
             layout.TRUNCATED: truncated,
@@ -191,12 +185,12 @@ class _Dataset:
 
     def _add_rows(self, columns: dict[str, Any]) -> dict[str, int]:
         """Writes an episode's rows as one row group, and says in which file."""
-        if self._rows is not None and self._data.size() >= layout.DATA_MB * 2**20:
+        if self._rows is not None and self._data.path().stat().st_size >= layout.DATA_MB * 2**20:
             self._rows.close()
             self._rows = None
             self._data.advance()
         if self._rows is None:
-            self._rows = pq.ParquetWriter(self._data.path(), self._schema)
+            self._rows = layout.table_writer(self._data.path(), self._schema)
         self._rows.write_table(_table(columns, self._schema))
         return {"data/chunk_index": self._data.chunk, "data/file_index": self._data.file}
 
@@ -205,7 +199,7 @@ class _Dataset:
         if self._episodes is None:
             path = self._root / layout.EPISODES.format(chunk_index=0, file_index=0)
             path.parent.mkdir(parents=True)
-            self._episodes = pq.ParquetWriter(path, table.schema)
+            self._episodes = layout.table_writer(path, table.schema)
         self._episodes.write_table(table.cast(self._episodes.schema))
 
 
@@ -222,9 +216,6 @@ class _Files:
         path.parent.mkdir(parents=True, exist_ok=True)
         return path
 
-    def size(self) -> int:
-        return self.path().stat().st_size
-
     def advance(self) -> None:
         self.chunk, self.file = layout.next_file(self.chunk, self.file)
 
@@ -240,8 +231,9 @@ class _Film:
     def add(self, film: np.ndarray, fps: int) -> dict[str, Any]:
         """Writes an episode's pictures, and says where."""
         writer = self._writer
-        is_long = writer is not None and writer.frames + len(film) > layout.FILM_S * fps
-        if writer is not None and (is_long or self._files.size() >= layout.FILM_MB * 2**20):
+        if writer is not None and (
+            writer.frames + len(film) > layout.FILM_S * fps or writer.size >= layout.FILM_MB * 2**20
+        ):
             writer.close()
             writer = None
             self._files.advance()
@@ -269,6 +261,12 @@ def _table(columns: dict[str, Any], schema: pa.Schema) -> pa.Table:
             values = values.reshape(len(values)) if values.size == len(values) else list(values)
         arrays.append(pa.array(values, kind))
     return pa.Table.from_arrays(arrays, schema=schema)
+
+
+def _float32(values: list) -> np.ndarray:
+    """As LeRobot's columns hold them; the exact ones lie beside."""
+    most = np.finfo(np.float32).max
+    return np.clip(np.array(values, float), -most, most).astype(np.float32)
 
 
 def _is_plain(values: Any) -> bool:

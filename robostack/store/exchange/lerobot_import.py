@@ -8,6 +8,7 @@ are T - 1 steps, and the last is truncated.
 """
 
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
@@ -54,12 +55,13 @@ def write(writer: EpisodeWriter, episode: Episode, is_complete: bool = True) -> 
         return {name: Sample(stamp, film[number]) for name, film in episode.pictures.items()}
 
     stamps = [step.stamp for step in episode.steps]
-    writer.begin(episode.header, episode.observations[0], samples(0, stamps[0]))
-    for number, step in enumerate(episode.steps, start=1):
-        stamp = stamps[min(number, len(stamps) - 1)]
-        writer.append(step, episode.observations[number], samples(number, stamp))
-    if is_complete:
-        writer.end()
+    with closing(writer):  # one that is not ended stays cut
+        writer.begin(episode.header, episode.observations[0], samples(0, stamps[0]))
+        for number, step in enumerate(episode.steps, start=1):
+            stamp = stamps[min(number, len(stamps) - 1)]
+            writer.append(step, episode.observations[number], samples(number, stamp))
+        if is_complete:
+            writer.end()
 
 
 Made = Iterator[tuple[Episode, Spec, bool]]

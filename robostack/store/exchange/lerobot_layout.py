@@ -7,11 +7,15 @@ each one lies. A row is a frame with the action taken in it, so T steps are T ro
 
 import json
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 
+from robostack.core.errors import RobostackError
 from robostack.core.spec import Spec, Term
+from robostack.store.disk import explained
 
 VERSION = "v3.0"
 INFO, STATS, TASKS = "meta/info.json", "meta/stats.json", "meta/tasks.parquet"
@@ -118,6 +122,22 @@ def tasks_table(tasks: list[str]) -> pa.Table:
     }
     table = pa.table({"task_index": pa.array(range(len(tasks)), pa.int64()), "task": tasks})
     return table.replace_schema_metadata({"pandas": json.dumps(told)})
+
+
+def table_writer(path: Path, schema: pa.Schema) -> pq.ParquetWriter:
+    """A parquet file to write to, with checksums."""
+    return pq.ParquetWriter(path, schema, write_page_checksum=True)
+
+
+def open_table(path: Path) -> pq.ParquetFile:
+    """A parquet file to read, its checksums verified where it has any. Raises RobostackError."""
+    with explained("read", path):
+        path.stat()
+    try:
+        return pq.ParquetFile(path, page_checksum_verification=True)
+    except (pa.ArrowException, OSError) as error:
+        said = " ".join(str(error).split())
+        raise RobostackError(f"{path} is damaged or no parquet file: {said}") from None
 
 
 def next_file(chunk: int, file: int) -> tuple[int, int]:

@@ -48,7 +48,7 @@ class FilmWriter:
     """Owns one growing film. Every picture is one frame, the n-th at n / fps, so time says which it is."""
 
     def __init__(self, path: Path, fps: int, height: int, width: int):
-        self.path, self.frames = path, 0
+        self.path, self.frames, self.size = path, 0, 0  # bytes: the file itself comes late
         with explained("make", path):
             path.parent.mkdir(parents=True, exist_ok=True)
         self._container: OutputContainer = av.open(str(path), "w", format="mp4")
@@ -66,7 +66,9 @@ class FilmWriter:
         for picture in film:
             frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(picture), format="rgb24")
             frame.pts, frame.time_base = self.frames, self._time_base
-            self._container.mux(self._stream.encode(frame))
+            packets = self._stream.encode(frame)
+            self.size += sum(packet.size for packet in packets)
+            self._container.mux(packets)
             self.frames += 1
 
     def close(self) -> None:
