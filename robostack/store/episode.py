@@ -80,7 +80,7 @@ class EpisodeWriter:
             raise SpecMismatch(
                 f"episode {header.index} has spec {header.spec}, its writer {self._spec.digest}"
             )
-        self._drop()  # an episode that nobody ended stays what it is: cut
+        self.close()  # an episode that nobody ended stays what it is: cut
         self._header, self._count = header, 0
         self._is_success, self._person_steps, self._parameters = False, 0, -1
         self._time = max((sample.stamp for sample in samples.values()), default=0.0)
@@ -133,11 +133,7 @@ class EpisodeWriter:
             "parameters": self._parameters,
         }
         self._write((schema.END, self._time, record), outcome=record)
-        self._drop()
-
-    def close(self) -> None:
-        """Lets the file go. An episode that is running stays what it is: cut. May be called twice."""
-        self._drop()
+        self.close()
 
     def _write(self, *messages: Any, outcome: dict | None = None) -> None:
         assert self._file is not None, "append before begin"
@@ -152,7 +148,7 @@ class EpisodeWriter:
                 else:
                     self._file.finish({"header": asdict(self._header), **outcome})
         except RobostackError:
-            self._drop()  # a torn step stays behind and is ignored by readers
+            self.close()  # a torn step stays behind and is ignored by readers
             raise
 
     def _seen(self, samples: Samples) -> Iterator[sensors.Message]:
@@ -178,7 +174,8 @@ class EpisodeWriter:
             start += term.size
         return {"frame": number, "terms": terms}
 
-    def _drop(self) -> None:
+    def close(self) -> None:
+        """Lets the file go; an episode that is running stays what it is: cut. May be called twice."""
         if self._file is not None:
             with suppress(OSError):
                 self._file.close()
