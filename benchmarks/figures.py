@@ -64,7 +64,7 @@ FIGURES = (
     ),
     Figure(
         "B.7",
-        "what store takes of a tick with two cameras, 99.9th percentile, while the link breaks and checkpoints are written",
+        "what store takes of a tick, two cameras, while the link breaks and checkpoints are written: 99.9th percentile",
         "<= 5",
         "ms",
         "stall",

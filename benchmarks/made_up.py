@@ -12,7 +12,6 @@ from robostack.core.spec import Spec
 from robostack.core.types import Episode, EpisodeHeader, Sample, Step, Who
 from robostack.store.episode import EpisodeWriter
 
-
 CAMERAS = {"wrist_camera": (128, 128), "front_camera": (128, 128)}
 _POOL = 64  # different pictures; what they show costs nothing, so they come again
 
@@ -23,17 +22,28 @@ def episodes(spec: Spec, count: int, length: int = 100, demonstrations: int = 20
     return [_episode(spec, i, length, i < demonstrations, rng) for i in range(count)]
 
 
-def record(folder: Path, spec: Spec, count: int, **choices) -> Iterator[list[float]]:
-    """Writes such episodes with pictures of two cameras, a file each; s that each step took, per episode."""
-    pool = np.random.default_rng(0).integers(0, 256, (_POOL, *CAMERAS["wrist_camera"], 3), np.uint8)
+def recorded(spec: Spec, count: int, **choices) -> list[Episode]:
+    """Such episodes, said to have been seen by two cameras."""
     sizes = {name: list(size) for name, size in CAMERAS.items()}
-    writer = EpisodeWriter(folder, spec)
-    for episode in episodes(spec, count, **choices):
-        header = replace(episode.header, cameras=sizes)
-        writer.begin(header, episode.observations[0], samples(pool, header.index, 0))
+    made = episodes(spec, count, **choices)
+    return [replace(each, header=replace(each.header, cameras=sizes)) for each in made]
+
+
+def pictures() -> np.ndarray:
+    """(_POOL, H, W, 3) uint8."""
+    shape = (_POOL, *CAMERAS["wrist_camera"], 3)
+    return np.random.default_rng(0).integers(0, 256, shape, np.uint8)
+
+
+def record(folder: Path, spec: Spec, count: int, **choices) -> Iterator[list[float]]:
+    """Writes such episodes, a file each; s that each step took, per episode."""
+    pool, writer = pictures(), EpisodeWriter(folder, spec)
+    for episode in recorded(spec, count, **choices):
+        index = episode.header.index
+        writer.begin(episode.header, episode.observations[0], samples(pool, index, 0))
         seconds = []
         for i, step in enumerate(episode.steps):
-            seen = samples(pool, header.index, i + 1)
+            seen = samples(pool, index, i + 1)
             start = time.perf_counter()
             writer.append(step, episode.observations[i + 1], seen)
             seconds.append(time.perf_counter() - start)

@@ -296,6 +296,7 @@ class Actor:
         return self._policy
 
     def close(self) -> None:
+        self.progress.close()
         if self._follower is not None:
             self._follower.close()
 

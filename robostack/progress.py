@@ -1,5 +1,6 @@
 """What an actor tells the outside while it works: the terminal view, the report, whoever looks into the folder."""
 
+from collections import deque
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -8,7 +9,8 @@ import numpy as np
 
 from robostack.core import clock
 from robostack.core.errors import RobostackError
-from robostack.store.run import read_json, write_json
+from robostack.store.run import read_json
+from robostack.store.tell import Teller
 
 
 @dataclass
@@ -22,12 +24,17 @@ class Progress:
     successes: list[bool] = field(default_factory=list)  # practice and checks
     unaided: list[bool] = field(default_factory=list)  # episodes in which the person did not act
     person_steps: list[float] = field(default_factory=list)  # share of steps, per practice episode
-    lateness: list[float] = field(default_factory=list)  # s, the newest ticks
+    lateness: deque[float] = field(
+        default_factory=lambda: deque(maxlen=1000)
+    )  # s, the newest ticks
     checks: list[dict] = field(default_factory=list)
     evaluated: list[bool] = field(default_factory=list)
     _training: float = 0.0  # s of training before the clock was started
     _since: float | None = None  # when it was; None while it stands
     _written: float = 0.0
+
+    def __post_init__(self):
+        self._teller = Teller(self.path)
 
     @property
     def training_seconds(self) -> float:
@@ -56,12 +63,16 @@ class Progress:
             "success": self.successes[-20:],
             "unaided": self.unaided[-20:],
             "person_share": float(np.mean(self.person_steps[-20:] or [0.0])),
-            "lateness_p99": float(np.percentile(self.lateness[-1000:] or [0.0], 99)),
+            "lateness_p99": float(np.percentile(self.lateness or [0.0], 99)),
         }
         times = {"training_seconds": self.training_seconds, "written": clock.wall_time()}
         done = {"evaluated": len(self.evaluated), "evaluation_successes": sum(self.evaluated)}
         facts = {"phase": self.phase, "episodes": self.episodes, "steps": self.steps}
-        # Not durable: the next one comes in half a second, and a tick must not wait for the disk.
-        write_json(
-            self.path, facts | recent | done | times | {"checks": self.checks}, is_durable=now
-        )
+        value = facts | recent | done | times | {"checks": list(self.checks)}
+        if now:
+            self._teller.tell_now(value)
+        else:
+            self._teller.tell(value)  # a tick must not wait for the disk
+
+    def close(self) -> None:
+        self._teller.close()
