@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from robostack.core import catalog
+from robostack.core.errors import RobostackError
 from robostack.core.guard import Guard
 from robostack.core.loop import Loop
 from robostack.core.operator import ScriptedPerson
