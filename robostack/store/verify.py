@@ -55,19 +55,34 @@ def check(path: Path) -> Check:
                     pass  # the prefix says why
             size += len(block)
             prefix.feed(block)
-    found = Check(path, CUT, prefix.steps, prefix.size, size)
+    steps = prefix.steps
     if prefix.error:
-        return Check(path, DAMAGED, prefix.steps, prefix.size, size, prefix.error)
+        return Check(path, DAMAGED, steps, prefix.size, size, prefix.error)
     if not prefix.is_finished:
-        return found
+        return Check(path, CUT, steps, prefix.size, size)
     try:
         outcome = episode.outcome(path)
+        why = "" if outcome and outcome.steps == steps else "its end tells another story"
     except RobostackError as error:
         why = str(error).removeprefix(f"{path} is no episode file: ")
-        return Check(path, DAMAGED, prefix.steps, prefix.size, size, f"after its last step, {why}")
-    if outcome is None or outcome.steps != prefix.steps:
-        return Check(path, DAMAGED, prefix.steps, prefix.size, size, "its end tells another story")
-    return Check(path, OK, prefix.steps, size, size)
+    if why:
+        return Check(
+            path, DAMAGED, steps, _end_of_last_step(path, size), size, f"after its last step, {why}"
+        )
+    return Check(path, OK, steps, size, size)
+
+
+def _end_of_last_step(path: Path, size: int) -> int:
+    """Where the end of a finished file begins, which is small."""
+    prefix, whole = wire.Prefix(), 0
+    with explained("read", path), open(path, "rb") as file:
+        prefix.feed(file.read(max(0, size - _BLOCK // 16)))
+        while not prefix.is_finished and (piece := file.read(16)):  # less than any record
+            steps = prefix.steps
+            prefix.feed(piece)
+            if prefix.steps > steps or not whole:
+                whole = prefix.size
+    return whole
 
 
 def rescue(found: Check, folder: Path) -> Path:
