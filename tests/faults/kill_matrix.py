@@ -1,6 +1,7 @@
 """Actor, courier, server, learner: killed at random moments and started again, and what is left of it by the oracle."""
 
 import os
+import shutil
 import socket
 import subprocess
 import sys
@@ -12,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from robostack.core import clock
-from robostack.store import params, state
+from robostack.store import params, spool, state
 from robostack.store.episode import CUT, NothingWhole, episode_paths, recover
 from robostack.store.run import Run
 from tests.faults.oracle import KIND
@@ -84,6 +85,8 @@ class Matrix:
         for process in self.alive.values():
             process.kill()
             process.wait()
+        if memory := spool.place(self.run.id):
+            shutil.rmtree(memory, ignore_errors=True)
 
     def start(self, name: str) -> None:
         with open(self._log, "a") as log:
@@ -147,10 +150,7 @@ class Matrix:
             clock.sleep(0.02)
 
     def _is_even(self) -> bool:
-        def sizes(run: Run) -> list[tuple[str, int]]:
-            return [(path.name, path.stat().st_size) for path in episode_paths(run.episodes)]
-
-        return sizes(self.run) == sizes(self.learner_run)
+        return _sizes(self.run) == _sizes(self.learner_run)
 
     def verdict(self) -> Verdict:
         """Everything that is left, against what was told and what is true."""
@@ -182,10 +182,13 @@ class Matrix:
         oracle, steps, wrong = self.settings.oracle(), dict[str, int](), list[str]()
         for path in (self.run.episodes / CUT).glob("*.mcap"):  # in lockstep, at the actor
             steps |= _whole_steps(path)
-        paths = episode_paths(self.learner_run.episodes)
-        if [path.name for path in paths] != [f"{i:06d}-{KIND}.mcap" for i in range(len(paths))]:
-            wrong.append(f"the episodes are {[path.name for path in paths]}")
-        for index, path in enumerate(paths):
+        played = [path.name for path in episode_paths(self.run.episodes)]
+        if played != [f"{index:06d}-{KIND}.mcap" for index in range(len(played))]:
+            wrong.append(f"the episodes are {played}")
+        if not self._is_even():
+            wrong.append(f"at the learner are {_sizes(self.learner_run)}")
+        for path in episode_paths(self.learner_run.episodes):
+            index = int(path.name[:6])
             steps |= _whole_steps(path)
             try:
                 found = recover(path)
@@ -230,6 +233,12 @@ def _tries(lines: list[list[str]]) -> dict[str, _Try]:
             case "wrote":
                 found[words[0]].wrote = int(words[1]) + 1
     return found
+
+
+def _sizes(run: Run) -> dict[str, int]:
+    """Of its episodes. A writer that was killed before its first byte leaves nothing that could be sent."""
+    sizes = {path.name: path.stat().st_size for path in episode_paths(run.episodes)}
+    return {name: size for name, size in sizes.items() if size}
 
 
 def _whole_steps(path: Path) -> dict[str, int]:

@@ -15,7 +15,7 @@ import numpy as np
 from robostack import past
 from robostack.core import clock
 from robostack.core.types import Episode, EpisodeHeader, Samples, Step
-from robostack.store import params, state
+from robostack.store import params, spool, state
 from robostack.store.episode import EpisodeFollower, EpisodeWriter, next_index, read_episode
 from robostack.store.lock import held
 from robostack.store.replay import Label, Replay
@@ -90,7 +90,10 @@ def act(run: Run) -> None:
     with held(run.path / ".actor.lock"):
         if settings.lockstep:
             past.Past(run.episodes, is_lockstep=True)  # puts a cut one aside
-        writer, journal = EpisodeWriter(run.episodes, SPEC), Journal(run.path / "actor.journal")
+        memory = spool.place(run.id)
+        spool.recover(run.episodes, memory)
+        writer = EpisodeWriter(run.episodes, SPEC, None if settings.lockstep else memory)
+        journal = Journal(run.path / "actor.journal")
         truth = settings.oracle()
         loop = truth.loop(Telling(writer, journal, settings.period), oracle.Plant(truth))
         while not (run.path / STOP).exists():
