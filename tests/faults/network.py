@@ -1,6 +1,7 @@
-"""Two machines on one: network namespaces joined by a cable whose delay, loss and rate can be set, and which can be cut.
+"""Two machines on one: network namespaces joined by a cable whose delay, loss and rate can be set, and that can be cut.
 
-The cable is ours: it carries packets between two TUN devices. Many kernels have no `tc netem`, and it needs no more rights.
+The cable is ours: it carries packets between two TUN devices. Many kernels have no `tc netem`, and it needs no more
+rights than that.
 """
 
 import fcntl
@@ -31,7 +32,9 @@ class Rules:
     """What the cable does to each packet, in both directions."""
 
     delay: float = 0.0  # s
-    jitter: float = 0.0  # s, uniform around the delay; packets stay in order, as in a router's queue
+    jitter: float = (
+        0.0  # s, uniform around the delay; packets stay in order, as in a router's queue
+    )
     loss: float = 0.0  # share
     rate: float = 0.0  # bits/s; 0 for no limit
     queue: int = 100  # packets that wait for their turn; more are lost

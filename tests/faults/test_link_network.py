@@ -48,15 +48,15 @@ def test_connections_cut_within_any_message_lose_and_repeat_nothing(run, tmp_pat
             joining(run, outside) as (_, said),
         ):
             with acting(run.episodes, length=10, side=64, pause=0.01):
-                for _ in range(15):
-                    proxy.cut_after = proxy.passed + int(rng.integers(1, 100_000))
+                for _ in range(12):
+                    proxy.cut_after = proxy.passed + int(rng.integers(1, 500_000))
                     await eventually(lambda: proxy.cut_after is None)
             await eventually(lambda: is_same(run.episodes, there))
             return said
 
     said = asyncio.run(main())
-    assert sum("connected" in line for line in said) >= 15
-    assert len(said) < 60
+    assert sum("connected" in line for line in said) >= 12
+    assert len(said) < 50
 
 
 def test_a_half_open_connection_is_noticed_by_both_ends_and_replaced(run, tmp_path, there):
@@ -64,7 +64,7 @@ def test_a_half_open_connection_is_noticed_by_both_ends_and_replaced(run, tmp_pa
         async with (
             serving(tmp_path / "runs", silence=SILENCE_S) as (address, heard),
             proxied(address) as (proxy, outside),
-            joining(run, outside, silence=SILENCE_S) as (courier, said),
+            joining(run, outside, silence=SILENCE_S) as (_, said),
         ):
             actor = Actor(run.episodes)
             actor.episode(0)
@@ -86,14 +86,16 @@ def test_a_half_open_connection_is_noticed_by_both_ends_and_replaced(run, tmp_pa
 
 def test_the_first_line_says_that_there_is_no_learner_and_then_it_is_found(run, tmp_path, there):
     async def main():
-        async with proxied(keys.Address("127.0.0.1", 1)) as (proxy, outside):
-            async with joining(run, outside) as (_, said):
-                Actor(run.episodes).episode(0)
-                await asyncio.sleep(1.0)
-                assert len(said) == 1 and "no learner at" in said[0]
-                async with serving(tmp_path / "runs") as (address, _):
-                    proxy.to = address
-                    await eventually(lambda: is_same(run.episodes, there))
+        async with (
+            proxied(keys.Address("127.0.0.1", 1)) as (proxy, outside),
+            joining(run, outside) as (_, said),
+        ):
+            Actor(run.episodes).episode(0)
+            await asyncio.sleep(1.0)
+            assert len(said) == 1 and "no learner at" in said[0]
+            async with serving(tmp_path / "runs") as (address, _):
+                proxy.to = address
+                await eventually(lambda: is_same(run.episodes, there))
 
     asyncio.run(main())
 
@@ -141,13 +143,13 @@ def test_a_bad_network_slows_the_link_and_breaks_nothing(run, tmp_path, there, r
     """Small episodes at 20 steps a second; the connection stays, and once the network is well the files are equal."""
     with network() as cable:
         keys.make(tmp_path / "keys", [cable.far_address])
-        with _ends(cable, run, tmp_path) as (serve, join):
+        with Ends(cable, run, tmp_path) as (_, join):
             join.wait_for("connected")
             learner = Run(tmp_path / "runs" / "run")
             cable.shape(**rules)
             with acting(run.episodes, length=20, pause=0.05):
                 publish(learner, 0, 10_000)
-                time.sleep(4.0)
+                time.sleep(2.5)
             arrived = sum(path.stat().st_size for path in episode_paths(there))
             ours = sum(path.stat().st_size for path in episode_paths(run.episodes))
             assert arrived >= ours * least / 100
@@ -160,7 +162,7 @@ def test_a_bad_network_slows_the_link_and_breaks_nothing(run, tmp_path, there, r
 def test_a_pulled_cable_is_noticed_and_survived(run, tmp_path, there):
     with network() as cable:
         keys.make(tmp_path / "keys", [cable.far_address])
-        with _ends(cable, run, tmp_path) as (serve, join):
+        with Ends(cable, run, tmp_path) as (_, join):
             join.wait_for("connected")
             cable.cut()
             with acting(run.episodes, pause=0.02):
@@ -187,7 +189,7 @@ def test_a_learner_absent_for_ten_minutes_gets_everything_when_it_is_back(run, t
     asyncio.run(main())
 
 
-class _ends:
+class Ends:
     """Both programs, each at its end of the cable, with TLS and token as the network asks."""
 
     def __init__(self, cable, run, folder):
@@ -210,4 +212,3 @@ class _ends:
     def __exit__(self, *_):
         self._join.__exit__()
         self._serve.__exit__()
-

@@ -47,6 +47,15 @@ OPTIONS: list[tuple[str, Any]] = [
 EOF: Any = grpc.aio.EOF  # type: ignore[attr-defined] - in no stub
 
 
+# Trying again does not help.
+FINAL = {
+    grpc.StatusCode.UNAUTHENTICATED,
+    grpc.StatusCode.FAILED_PRECONDITION,
+    grpc.StatusCode.ALREADY_EXISTS,
+    grpc.StatusCode.INVALID_ARGUMENT,
+}
+
+
 class Lost(Exception):
     """The other side is away; trying again helps."""
 
@@ -67,31 +76,30 @@ def metadata(keys: Keys) -> list[tuple[str, str]]:
     return [(TOKEN, keys.token)] if keys.token else []
 
 
-async def explain(learner: Address, keys: Keys, code: grpc.StatusCode, details: str) -> Exception:
-    """What a call's end means: Lost, or Closed where trying again is no use."""
+async def explain(
+    learner: Address, keys: Keys | None, code: grpc.StatusCode, details: str
+) -> Exception:
+    """What a call's end means: Lost, or Closed where trying again is no use. With keys, TLS is looked at too."""
     where = f"learner at {learner}"
-    match code:
-        case (
-            grpc.StatusCode.UNAUTHENTICATED
-            | grpc.StatusCode.FAILED_PRECONDITION
-            | grpc.StatusCode.ALREADY_EXISTS
-            | grpc.StatusCode.INVALID_ARGUMENT
-        ):
-            return Closed(f"{where}: {details}")
-        case grpc.StatusCode.UNIMPLEMENTED:
-            return Closed(f"{where} is a gRPC server, but no `robostack link serve`")
-        case grpc.StatusCode.UNAVAILABLE:
-            if problem := await asyncio.to_thread(_tls_problem, learner, keys):
-                return Closed(f"{where}: {problem}")
+    if code in FINAL:
+        return Closed(f"{where}: {details}")
+    if code is grpc.StatusCode.UNIMPLEMENTED:
+        return Closed(f"{where} is a gRPC server, but no `robostack link serve`")
+    is_doubtful = keys is not None and code is grpc.StatusCode.UNAVAILABLE
+    if is_doubtful and (problem := await asyncio.to_thread(_tls_problem, learner, keys)):
+        return Closed(f"{where}: {problem}")
     return Lost(_short(details) or code.name.lower())
 
 
 def _short(details: str) -> str:
     """gRPC tells a chain of causes; people need the last."""
     last = details.rpartition("last error: ")[2].rpartition("; RPC")[0] or details
-    for known in ("Connection refused", "Connection reset", "No route to host", "timed out"):
-        if known.lower() in details.lower():
-            return known.lower()
+    said = details.lower()
+    for known in ("connection refused", "connection reset", "no route to host", "timed out"):
+        if known in said:
+            return known
+    if "socket closed" in said or "internal error from core" in said:
+        return "connection closed"
     return " ".join(last.split())[:200]
 
 
@@ -103,7 +111,7 @@ def _tls_problem(learner: Address, keys: Keys) -> str:
         context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
     try:
         with (
-            socket.create_connection((learner.host, learner.port), timeout=3.0) as plain,
+            socket.create_connection((learner.host, learner.port), timeout=1.0) as plain,
             context.wrap_socket(plain, server_hostname=learner.host),
         ):
             return "" if keys.ca else "it asks for TLS; give --keys DIR with its cell/ folder"

@@ -110,7 +110,8 @@ class Courier:
             except (asyncio.InvalidStateError, EOFError):  # ended while we wrote, or in order
                 raise await self._explained(await call.code(), await call.details()) from None
             except TimeoutError:
-                raise at.Lost(f"silent for {self._silence:.0f} s") from None
+                said = f"silent for {self._silence:.0f} s" if self.is_connected else "no answer"
+                raise at.Lost(said) from None
             except OSError as error:
                 raise Unavailable(f"cannot read {self._run.path}: {error}") from error
             finally:
@@ -119,7 +120,8 @@ class Courier:
     async def _explained(self, code: Any, details: str | None) -> Exception:
         if code is grpc.StatusCode.OK:
             return at.Lost("it ended the call")
-        return await at.explain(self._learner, self._keys, code, details or "")
+        keys = None if self.is_connected else self._keys  # TLS is to blame at the beginning alone
+        return await at.explain(self._learner, keys, code, details or "")
 
     async def _converse(self, call: Any, fetch: grpc.aio.Channel) -> None:
         await call.write(m.encode(self._hello))
@@ -250,7 +252,7 @@ class _Exchange:
         return None
 
     async def hear(self, silence: float) -> None:
-        kinds = (m.Ack, m.Beat, m.Have, m.Refused, m.News, m.Note)
+        kinds = (m.Ack, m.Beat, m.Have, m.Refused, m.News, m.Note, m.Bye)
         while True:
             match m.parse(await _next(self._call, silence), *kinds):
                 case m.Ack() as ack:
@@ -274,6 +276,8 @@ class _Exchange:
                     continue
                 case m.Beat():
                     continue
+                case m.Bye() as bye:
+                    raise at.Closed(bye.reason) if bye.is_final else at.Lost(bye.reason)
             self._wake.set()
 
     def _answered(self, have: m.Have) -> None:

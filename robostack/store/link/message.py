@@ -145,7 +145,30 @@ class Beat(Message):
     """Either side: I am here and have nothing to say."""
 
 
-KINDS = (Hello, Welcome, Offer, Have, Retire, Piece, Ack, Refused, Pin, Note, News, Fetch, Beat)
+@dataclass(frozen=True)
+class Bye(Message):
+    """Server: I end this call, and why; call again unless that is no use. gRPC's own status may be lost to a write."""
+
+    reason: str
+    is_final: bool
+
+
+KINDS = (
+    Hello,
+    Welcome,
+    Offer,
+    Have,
+    Retire,
+    Piece,
+    Ack,
+    Refused,
+    Pin,
+    Note,
+    News,
+    Fetch,
+    Beat,
+    Bye,
+)
 M = TypeVar("M", bound=Message)
 
 
@@ -224,6 +247,11 @@ def _is_good_text(name: str, value: str) -> bool:
         # An actor's files lie in a folder of its name, beside that of the cut episodes.
         return is_name(value) or (name == "actor" and not value)
     return len(value) <= LARGEST_HEAD // 2 and (name == "config" or value.isprintable())
+
+
+def printable(text: str) -> str:
+    """A line that may be sent and shown."""
+    return "".join(character if character.isprintable() else "?" for character in text)[:1000]
 
 
 def is_name(text: str) -> bool:

@@ -64,7 +64,7 @@ class Window:
 class Backoff:
     """Owns the wait between attempts: doubling, with jitter so that many actors do not come back at once."""
 
-    def __init__(self, first: float = 0.1, longest: float = 5.0):
+    def __init__(self, first: float = 0.1, longest: float = 2.0):
         self._first, self._longest = first, longest
         self._next = first
 

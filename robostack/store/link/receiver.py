@@ -12,7 +12,7 @@ from robostack.core.errors import RobostackError, Unavailable
 from robostack.store import wire
 from robostack.store.disk import explained, sync_folder, write_all
 from robostack.store.episode import CUT
-from robostack.store.link.message import Ack, Have, Offer, Piece, Refused
+from robostack.store.link.message import Ack, Have, Offer, Piece, Refused, printable
 
 TAIL = 4096  # bytes; a finished file's hold its end record, whose checksum chains over everything before
 ROOM = 1 << 20  # bytes that must be free before an actor is let in
@@ -108,7 +108,7 @@ class Receiver:
                 os.truncate(file.path, file.prefix.size)
                 self._refused.add(piece.episode)
                 del self._growing[piece.episode], touched[piece.episode]
-                yield Refused(piece.episode, _printable(reason))
+                yield Refused(piece.episode, printable(reason))
 
     def _append(self, file: _Growing, piece: Piece) -> None:
         if piece.offset > file.received:
@@ -206,7 +206,3 @@ def _free(path: Path) -> Path:
             return path
         path = path.with_name(f"{path.name.partition('.')[0]}.{number}.mcap")
     raise Unavailable(f"{path.parent} is full of cut episodes of one name")
-
-
-def _printable(text: str) -> str:
-    return "".join(character if character.isprintable() else "?" for character in text)[:1000]

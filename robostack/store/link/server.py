@@ -26,6 +26,7 @@ from robostack.store.run import Run, versions, write_json
 POLL_S = 0.05  # s between two looks for new parameters
 SIGN_S = 0.25  # s between two looks at learner.json
 WAITING = 32  # messages that came and are not on the disk yet
+FAREWELL_S = 1.0  # s for the courier to read why
 REMEMBERED = 1000  # digests of versions
 CONFIG = "config.json"
 
@@ -114,25 +115,16 @@ class LinkServer:
 
     async def _ship(self, _: Any, context: Any) -> None:
         """One courier, from its Hello until it goes."""
-        code, line = grpc.StatusCode.OK, ""
         try:
             await self._serve(context)
-        except Refusal as error:
-            code, line = error.code, str(error)
-        except OutOfStep as error:
-            code, line = grpc.StatusCode.ABORTED, str(error)
-        except m.BadMessage as error:
-            code, line = grpc.StatusCode.INVALID_ARGUMENT, str(error)
-        except Unavailable as error:
-            code, line = grpc.StatusCode.RESOURCE_EXHAUSTED, str(error)
+            return
         except RobostackError as error:
-            code, line = grpc.StatusCode.FAILED_PRECONDITION, str(error)
+            code, line = _code(error), m.printable(str(error))
         except Exception:  # a bug of ours must not take the others' server down
             traceback.print_exc()
             code, line = grpc.StatusCode.INTERNAL, "the learner's link failed; see its log"
-        if line:
-            self._say(f"{context.peer()}: {line}")
-            await context.abort(code, line)
+        self._say(f"{context.peer()}: {line}")
+        await context.abort(code, line)
 
     async def _serve(self, context: Any) -> None:
         self._require_token(context)
@@ -156,6 +148,11 @@ class LinkServer:
                 self._tell(seat, line),
                 self._watch(seat, line),
             )
+        except RobostackError as error:
+            is_final = _code(error) in at.FINAL
+            await context.write(m.encode(m.Bye(m.printable(str(error)), is_final)))
+            await asyncio.sleep(FAREWELL_S)  # cut short when the courier hangs up
+            raise
         finally:
             if self._seats.get(key) is seat:
                 del self._seats[key]
@@ -332,6 +329,19 @@ class LinkServer:
         except OSError:
             await context.abort(grpc.StatusCode.NOT_FOUND, f"no version {wanted.version}")
         return b""
+
+
+def _code(error: RobostackError) -> grpc.StatusCode:
+    match error:
+        case Refusal():
+            return error.code
+        case OutOfStep():
+            return grpc.StatusCode.ABORTED
+        case m.BadMessage():
+            return grpc.StatusCode.INVALID_ARGUMENT
+        case Unavailable():
+            return grpc.StatusCode.RESOURCE_EXHAUSTED
+    return grpc.StatusCode.FAILED_PRECONDITION
 
 
 class _Line:
