@@ -2,6 +2,9 @@
 
 import shutil
 import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -84,6 +87,35 @@ def forget(run: Run, index: int, cut_at: float | None = None) -> None:
         path.unlink()
     if cut_at is not None:
         gone[0].write_bytes(data[: int(cut_at * len(data))])
+
+
+@pytest.mark.ros
+def test_a_killed_run_over_ros_topics_is_resumed_to_the_same_end(whole, tmp_path):
+    """All processes at once: the children of `train` end with it. The one nobody touched had no ROS at all."""
+    train = [sys.executable, "-m", "robostack", "train", "--no-film"]
+    chosen = [f"--set={setting}" for setting in (*resume.SMALL, *TINY, "plant=ros")]
+    with open(tmp_path / "said.txt", "w") as said:
+        process = subprocess.Popen(
+            [*train, "--task=reach", f"--runs={tmp_path / 'runs'}", *chosen],
+            stdout=said,
+            stderr=subprocess.STDOUT,
+        )
+    deadline, count = time.monotonic() + 60, first(whole, "practice") + 2
+    while len(list((tmp_path / "runs").glob("*/episodes/*.mcap"))) < count:
+        still = process.poll() is None and time.monotonic() < deadline
+        assert still, (tmp_path / "said.txt").read_text()
+        time.sleep(0.01)
+    process.kill()
+    process.wait()
+    run = Run.open(next((tmp_path / "runs").iterdir()))
+    done = subprocess.run([*train, "--resume", str(run.path)], capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    first_made, made = resume.made(whole), resume.made(run)
+    for part in ("observations", "actions", "pins"):
+        assert made[part] == first_made[part], part
+    # The learner was stopped when the actor was done: it had no need to make the last versions.
+    assert len(made["parameters"]) > 5
+    assert made["parameters"].items() <= first_made["parameters"].items()
 
 
 KINDS = ("demonstration", "practice", "solo", "validation", "evaluation")
