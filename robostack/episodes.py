@@ -19,7 +19,7 @@ from robostack.core.types import Episode
 from robostack.store import verify
 from robostack.store.episode import outcome, recover
 from robostack.store.exchange import hil_serl
-from robostack.store.verify import CUT, DAMAGED, NEWER, Check, check, episode_files
+from robostack.store.verify import CUT, DAMAGED, NEWER, OK, Check, check, episode_files
 
 WIDE = 160  # columns where nobody looks: a pipe has no width
 
@@ -76,7 +76,7 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _list(arguments: argparse.Namespace) -> int:
-    lines = [_line(path) for path in episode_files(arguments.folder)]
+    lines = [_line(path) for path in _tracked(episode_files(arguments.folder), "reading")]
     if arguments.json:
         print(json.dumps(lines, indent=2))
         return 0
@@ -100,32 +100,25 @@ def _list(arguments: argparse.Namespace) -> int:
 
 
 def _line(path: Path) -> dict[str, Any]:
-    """What the table says of a file. Complete ones are read at their two ends, others whole."""
+    """What the table says of a file, all of which is read."""
+    found = check(path)
     line: dict[str, Any] = {"path": str(path), "index": int(path.name.partition("-")[0])}
     line |= {"kind": path.stem.partition("-")[2], "robot": "", "task": "", "cameras": {}}
-    line |= {"steps": 0, "is_success": None, "person_share": None, "seconds": None}
-    line |= {"bytes": path.stat().st_size, "is_complete": False, "state": "complete"}
-    try:
-        begun, ended = verify.opening(path), outcome(path)
-    except RobostackError:
-        line["state"] = check(path).line
-        return line
+    line |= {"steps": found.steps, "is_success": None, "person_share": None, "seconds": None}
+    line |= {"bytes": found.size, "is_complete": found.state == OK, "state": found.line}
+    begun = verify.opening(path) if found.whole else None
     if begun is None:
-        line["state"] = check(path).line
         return line
     header, spec = begun
     line |= {"kind": header.kind, "robot": header.robot, "task": header.task}
-    line |= {"cameras": header.cameras, "is_complete": ended is not None}
+    ended = outcome(path) if found.state == OK else None
     if ended is None:
-        found = check(path)
-        line["state"] = found.line if found.state == DAMAGED else f"cut after step {found.steps}"
-        if found.whole == 0:
-            return line
         episode = recover(path, has_pictures=False).episode
-        line |= _counts(len(episode.steps), episode.person_steps, episode.is_success, spec.period)
+        line |= _counts(found.steps, episode.person_steps, episode.is_success, spec.period)
     else:
         line |= _counts(ended.steps, ended.person_steps, ended.is_success, spec.period)
-    return line
+    state = "complete" if found.state == OK else f"{found.state} after step {found.steps}"
+    return line | {"cameras": header.cameras, "state": state}
 
 
 def _counts(steps: int, person: int, is_success: bool, period: float) -> dict[str, Any]:
@@ -267,13 +260,16 @@ def _lerobot(module: str) -> Any:
 
 
 def _tracked(paths: list[Path], what: str) -> Iterator[Path]:
-    yield from track(paths, what, console=Console(stderr=True), transient=True)
+    console = Console(stderr=True)
+    yield from track(paths, what, console=console, transient=True, disable=not console.is_terminal)
 
 
 @contextmanager
 def _counting() -> Iterator[Callable[[int], None]]:
     columns = SpinnerColumn(), TextColumn("importing, {task.completed:.0f} steps")
-    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+    console = Console(stderr=True)
+    is_quiet = not console.is_terminal
+    with Progress(*columns, console=console, transient=True, disable=is_quiet) as progress:
         task = progress.add_task("", total=None)
         yield lambda steps: progress.update(task, completed=steps)
 

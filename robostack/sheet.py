@@ -47,7 +47,8 @@ def draw(path: Path, episode: Episode, spec: Spec) -> None:
         part = actions[:, start : start + term.size]
         held = np.concatenate([part, part[-1:]])  # until the next command
         lines = axes.plot([*time, len(steps) * spec.period], held, lw=1, drawstyle="steps-post")
-        axes.legend(lines, range(1, term.size + 1), fontsize=6, loc="upper right", ncols=term.size)
+        numbers = [str(number) for number in range(1, term.size + 1)]
+        axes.legend(lines, numbers, fontsize=6, loc="upper right", ncols=term.size)
         axes.set_ylabel(f"{term.name}\nas executed", fontsize=8)
         _mark(axes, episode, time, spec.period)
         start += term.size
