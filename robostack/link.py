@@ -6,6 +6,7 @@ import signal
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
+from robostack.store import pulse
 from robostack.store.link import keys
 from robostack.store.link.courier import Courier
 from robostack.store.link.keys import Address
@@ -48,7 +49,18 @@ async def _until_told(work: Callable[[asyncio.Event], Awaitable[object]]) -> Non
     stop, loop = asyncio.Event(), asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stop.set)
-    await work(stop)
+    beating = asyncio.create_task(_beat())
+    try:
+        await work(stop)
+    finally:
+        beating.cancel()
+
+
+async def _beat() -> None:
+    """For a supervisor: the event loop turns."""
+    while True:
+        pulse.beat()
+        await asyncio.sleep(pulse.PERIOD_S / 2)
 
 
 def main(argv: list[str] | None = None) -> int:

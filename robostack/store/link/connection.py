@@ -85,9 +85,10 @@ async def explain(
         return Closed(f"{where}: {details}")
     if code is grpc.StatusCode.UNIMPLEMENTED:
         return Closed(f"{where} is a gRPC server, but no `robostack link serve`")
-    is_doubtful = keys is not None and code is grpc.StatusCode.UNAVAILABLE
-    if is_doubtful and (problem := await asyncio.to_thread(_tls_problem, learner, keys)):
-        return Closed(f"{where}: {problem}")
+    if code is grpc.StatusCode.UNAVAILABLE and keys is not None:
+        problem = await asyncio.to_thread(_tls_problem, learner, keys)
+        if problem:
+            return Closed(f"{where}: {problem}")
     return Lost(_short(details) or code.name.lower())
 
 

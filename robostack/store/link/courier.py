@@ -17,7 +17,7 @@ import grpc.aio
 from robostack.core import clock
 from robostack.core.errors import BadValue, RobostackError, Unavailable
 from robostack.store import params
-from robostack.store.disk import explained, write_whole
+from robostack.store.disk import explained, forget_drafts, write_whole
 from robostack.store.link import connection as at
 from robostack.store.link import message as m
 from robostack.store.link.keys import Address, Keys, require_may_call
@@ -79,6 +79,7 @@ class Courier:
     async def run(self, stop: asyncio.Event) -> None:
         """Ships and fetches until `stop` is set, through every break."""
         with _alone(self._run.path):
+            forget_drafts(self._run.params, "*.safetensors")
             await at.together(self._live(), _until(stop))
 
     async def _live(self) -> None:
