@@ -16,10 +16,10 @@ import grpc.aio
 
 from robostack.core import clock
 from robostack.core.errors import BadValue, RobostackError, Unavailable
-from robostack.store import params
 from robostack.store.disk import explained, forget_drafts, write_whole
 from robostack.store.link import connection as at
 from robostack.store.link import message as m
+from robostack.store.link.fetcher import Fetcher
 from robostack.store.link.keys import Address, Keys, require_may_call
 from robostack.store.link.outbox import Outbox
 from robostack.store.link.pace import Backoff, Window
@@ -27,10 +27,6 @@ from robostack.store.run import Run, read_json
 
 POLL_S = 0.01  # s between two looks for new steps
 NOTES_S = 0.25  # s between two looks at actor.json and the names of versions
-KEEP = 100  # versions of the parameters kept here, besides the named ones
-FIRST, SMALLEST = 1 << 16, 1 << 14  # bytes of a part of the parameters
-QUICK_S = 0.5  # s in which a part arrives that could be larger
-AGAIN_S = 2.0  # s until the next attempt to write to a disk that said no
 LOCK = ".courier.lock"
 
 
@@ -71,9 +67,7 @@ class Courier:
         self.acknowledged: dict[str, m.Ack] = {}  # the newest of each episode, for whoever watches
         self.is_connected = False
         self.is_useful = False  # this connection has brought something to the learner's disk
-        self._news: deque[m.News] = deque()
-        self._news_came = asyncio.Event()
-        self._part: tuple[m.News, bytearray] | None = None  # a version that is half here
+        self.fetcher = Fetcher(run, self._hello.every, at.metadata(self._keys), self.complain)
         self._complaints: set[str] = set()  # what was said once
 
     async def run(self, stop: asyncio.Event) -> None:
@@ -128,77 +122,13 @@ class Courier:
         await call.write(m.encode(self._hello))
         m.parse(await _next(call, at.DEADLINE_S), m.Welcome)
         self.is_connected = True
-        self._news.clear()
+        self.fetcher.begin()
         exchange = _Exchange(self._run, call, self)
         exchange.outbox.look()
         self._say(f"connected to the learner at {self._learner}")
         await at.together(
-            exchange.send(), exchange.hear(self._silence), exchange.tell(), self._fetch(fetch)
+            exchange.send(), exchange.hear(self._silence), exchange.tell(), self.fetcher.work(fetch)
         )
-
-    def heard_news(self, news: m.News) -> None:
-        """A version can be fetched: all of them in their order in lockstep, else the newest alone counts."""
-        if not self._hello.every:
-            self._news.clear()
-        self._news.append(news)
-        self._news_came.set()
-
-    async def _fetch(self, channel: grpc.aio.Channel) -> None:
-        """Brings versions of the parameters, whole. One that is half here is finished before a newer one."""
-        fetch = channel.unary_unary(at.FETCH)
-        while True:
-            if self._part is None:
-                while not self._news:
-                    self._news_came.clear()
-                    await self._news_came.wait()
-                news = self._news.popleft()
-                if await asyncio.to_thread(self._is_here, news):
-                    continue
-                self._part = (news, bytearray())
-            await self._bring(fetch, *self._part)
-            self._part = None
-
-    async def _bring(self, fetch: Any, news: m.News, data: bytearray) -> None:
-        length = FIRST
-        while len(data) < news.size:
-            wanted = m.Fetch(self._hello.run, news.version, len(data), length)
-            began = clock.now()
-            try:
-                part = await fetch(
-                    m.encode(wanted), timeout=at.DEADLINE_S, metadata=at.metadata(self._keys)
-                )
-            except grpc.aio.AioRpcError as error:
-                if error.code() is grpc.StatusCode.NOT_FOUND:
-                    return  # too old to be kept there; a newer one is on its way
-                raise
-            if not part or len(part) > length:
-                return
-            data += part
-            is_quick = clock.now() - began < QUICK_S
-            length = min(m.LARGEST, 2 * length) if is_quick else max(SMALLEST, length // 2)
-        if hashlib.sha256(data).hexdigest() != news.digest:
-            return  # replaced while it was read; there is news of the other one
-        while True:
-            try:
-                return await asyncio.to_thread(self._put, news.version, bytes(data))
-            except Unavailable as error:  # our disk is full: the steps on it still go out
-                self.complain(str(error))
-                await asyncio.sleep(AGAIN_S)
-
-    def _put(self, version: int, data: bytes) -> None:
-        folder = self._run.params
-        with explained("make", folder):
-            folder.mkdir(exist_ok=True)
-        write_whole(params.path_of(folder, version), data)
-        params.prune(folder, KEEP)
-
-    def _is_here(self, news: m.News) -> bool:
-        path = params.path_of(self._run.params, news.version)
-        try:
-            data = path.read_bytes() if path.stat().st_size == news.size else b""
-        except OSError:
-            return False
-        return hashlib.sha256(data).hexdigest() == news.digest
 
     def complain(self, line: str) -> None:
         """Says a line once, however often the connection is made anew."""
@@ -270,7 +200,7 @@ class _Exchange:
                         f"{refused.episode}: the learner keeps it up to there: {refused.reason}"
                     )
                 case m.News() as news:
-                    self._courier.heard_news(news)
+                    self._courier.fetcher.heard(news)
                 case m.Note() as note:
                     with suppress(Unavailable):  # a sign of life; the next one comes soon
                         write_whole(self._run.path / "learner.json", note.data, is_durable=False)

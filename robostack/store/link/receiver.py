@@ -37,6 +37,7 @@ class Receiver:
     def __init__(self, folder: Path):
         self._folder = folder
         self._growing: dict[str, _Growing] = {}
+        self._unsynced: dict[str, _Growing] = {}
         self._refused: set[str] = set()
         self._lock = threading.Lock()
 
@@ -76,9 +77,10 @@ class Receiver:
             touched: dict[str, _Growing] = {}
             try:
                 refused = list(self._append_all(pieces, touched))
-                self._sync(touched)
+                self._sync()
             except (RobostackError, OSError):
                 self._growing.clear()  # what is good is read from the files again
+                self._unsynced.clear()
                 raise
             found = [
                 Ack(name, file.received, file.prefix.size, file.prefix.steps, is_finished)
@@ -99,10 +101,10 @@ class Receiver:
             file = self._open(piece.episode)
             if not file.received:
                 # A file that follows another tells readers that nothing more comes there: it must be on the disk.
-                self._sync(touched)
+                self._sync()
             with explained("record", file.path):
                 self._append(file, piece)
-            touched[piece.episode] = file
+            touched[piece.episode] = self._unsynced[piece.episode] = file
             if file.prefix.error:
                 reason = f"it is damaged after step {file.prefix.steps}: {file.prefix.error}"
                 os.truncate(file.path, file.prefix.size)
@@ -133,17 +135,19 @@ class Receiver:
         file.received += len(new)
         file.prefix.feed(new)
 
-    def _sync(self, files: dict[str, _Growing]) -> None:
-        for file in files.values():
+    def _sync(self) -> None:
+        """Brings to the disk what was appended since the last time."""
+        for file in self._unsynced.values():
             with explained("record", file.path):
                 handle = os.open(file.path, os.O_RDWR)
                 try:
                     os.fdatasync(handle)
                 finally:
                     os.close(handle)
-        if files:
+        if self._unsynced:
             with explained("record in", self._folder):
                 sync_folder(self._folder)
+        self._unsynced.clear()
 
     def _open(self, episode: str) -> _Growing:
         """The file's state; read from it once. What a power cut left behind its last whole step is dropped."""

@@ -1,9 +1,7 @@
 """The learner's end on the network: lets couriers in, keeps what they bring, gives out parameters."""
 
 import asyncio
-import hashlib
 import json
-import threading
 import traceback
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -15,20 +13,18 @@ import grpc.aio
 
 from robostack.core import clock
 from robostack.core.errors import RobostackError, Unavailable
-from robostack.store import params
 from robostack.store.disk import explained, write_whole
 from robostack.store.link import connection as at
 from robostack.store.link import message as m
+from robostack.store.link.folders import RunFolders
 from robostack.store.link.keys import Address, Keys, require_may_listen
 from robostack.store.link.receiver import OutOfStep, Receiver, require_room
-from robostack.store.run import Run, versions, write_json
+from robostack.store.run import Run, write_json
 
 POLL_S = 0.05  # s between two looks for new parameters
 SIGN_S = 0.25  # s between two looks at learner.json
 WAITING = 32  # messages that came and are not on the disk yet
 FAREWELL_S = 1.0  # s for the courier to read why
-REMEMBERED = 1000  # digests of versions
-CONFIG = "config.json"
 
 
 class Refusal(RobostackError):
@@ -77,9 +73,13 @@ class LinkServer:
         self._runs, self._keys, self._say, self._silence = runs, keys or Keys(), say, silence
         self._seats: dict[tuple[str, str], Seat] = {}
         self._receivers: dict[tuple[str, str], Receiver] = {}
-        self._digests: dict[tuple[Path, int, int], str] = {}
-        self._setting_up = threading.Lock()
+        self._folders = RunFolders(runs)
         self._server: grpc.aio.Server | None = None
+
+    @property
+    def runs(self) -> list[Run]:
+        """Those that a courier is connected for."""
+        return [seat.run for seat in self._seats.values()]
 
     async def start(self, listen: Address) -> Address:
         """Listens; port 0 takes a free one. Raises BadValue where keys are missing, Unavailable for a port in use."""
@@ -170,7 +170,7 @@ class LinkServer:
     async def _admit(self, hello: m.Hello) -> Seat:
         """The seat of an actor. A name that lives is refused, unless it is the same courier that comes back."""
         key = (hello.run, hello.actor)
-        run = await asyncio.to_thread(self._open_run, hello)
+        run = await asyncio.to_thread(self._folders.open, hello)
         if sitting := self._seats.get(key):
             if sitting.hello.seat != hello.seat:
                 called = f'an actor "{hello.actor}"' if hello.actor else "an actor without a name"
@@ -187,33 +187,6 @@ class LinkServer:
         require_room(folder)
         seat = self._seats[key] = Seat(hello, run, self._receivers[key])
         return seat
-
-    def _open_run(self, hello: m.Hello) -> Run:
-        """The run's folder; made from the first Hello, compared with every later one. Raises RobostackError."""
-        path, config = self._runs / hello.run, _config(hello.config)
-        with self._setting_up:
-            if not (path / CONFIG).exists():
-                require_room(self._runs)
-                with explained("make folders in", path):
-                    (path / "episodes").mkdir(parents=True, exist_ok=True)
-                    (path / "params").mkdir(exist_ok=True)
-                write_json(path / "versions.json", versions())
-                write_json(path / "run.json", {"id": hello.id})
-                write_json(path / CONFIG, config)  # last: with it the folder is a run
-            run = Run.open(path)
-            if not (path / "run.json").exists():
-                write_json(path / "run.json", {"id": hello.id})
-            if run.id != hello.id:
-                raise RobostackError(
-                    f"{hello.run} is another run here (id {run.id}, got {hello.id}); "
-                    "rename one of the two folders"
-                )
-            if difference := _difference(run.config, config):
-                raise RobostackError(
-                    f"{hello.run} was set up differently here: {difference}; "
-                    "start another run, or copy config.json"
-                )
-            return run
 
     async def _hear(self, seat: Seat, context: Any, inbox: "asyncio.Queue[m.Message]") -> None:
         kinds = (m.Piece, m.Beat, m.Offer, m.Retire, m.Pin, m.Note)
@@ -270,7 +243,9 @@ class LinkServer:
         told: dict[int, str] = {}
         sign, looked = None, -float("inf")
         while True:
-            for news in await asyncio.to_thread(self._news, seat, told):
+            for news in await asyncio.to_thread(
+                self._folders.news, seat.run, seat.hello.every, told
+            ):
                 await line.write(news)
             if clock.now() - looked >= SIGN_S:
                 looked = clock.now()
@@ -279,26 +254,6 @@ class LinkServer:
                     sign = found
                     await line.write(m.Note(found))
             await asyncio.sleep(POLL_S)
-
-    def _news(self, seat: Seat, told: dict[int, str]) -> list[m.News]:
-        """Versions not told yet: all in their order in lockstep, else the newest."""
-        folder, found = seat.run.params, []
-        there = params.versions(folder)
-        for version in there if seat.hello.every else there[-1:]:
-            path = params.path_of(folder, version)
-            try:
-                stat = path.stat()
-                key = (path, stat.st_size, stat.st_mtime_ns)
-                if len(self._digests) > REMEMBERED:
-                    self._digests.clear()
-                if key not in self._digests:
-                    self._digests[key] = hashlib.sha256(path.read_bytes()).hexdigest()
-            except OSError:
-                continue  # pruned meanwhile
-            if told.get(version) != self._digests[key]:
-                told[version] = self._digests[key]
-                found.append(m.News(version, stat.st_size, told[version]))
-        return found
 
     async def _watch(self, seat: Seat, line: "_Line") -> None:
         """Says that we live; ends when the courier does not, or sits elsewhere."""
@@ -323,9 +278,8 @@ class LinkServer:
             await context.abort(error.code, str(error))
         except m.BadMessage as error:
             await context.abort(grpc.StatusCode.INVALID_ARGUMENT, str(error))
-        path = params.path_of(self._runs / wanted.run / "params", wanted.version)
         try:
-            return await asyncio.to_thread(_part, path, wanted.offset, wanted.length)
+            return await asyncio.to_thread(self._folders.part, wanted)
         except OSError:
             await context.abort(grpc.StatusCode.NOT_FOUND, f"no version {wanted.version}")
         return b""
@@ -355,38 +309,12 @@ class _Line:
             await self._context.write(m.encode(message))
 
 
-def _config(text: str) -> dict[str, Any]:
-    try:
-        found = json.loads(text)
-    except (ValueError, RecursionError):
-        found = None
-    if not isinstance(found, dict):
-        raise m.BadMessage("config is no JSON object")
-    return found
-
-
 def _json(data: bytes, what: str) -> bytes:
     try:
         json.loads(data)
     except (ValueError, RecursionError):
         raise m.BadMessage(f"{what} is not JSON") from None
     return data
-
-
-def _difference(here: dict[str, Any], there: dict[str, Any]) -> str:
-    """The fields that differ: "steps is 20000 here and 10000 at the actor"; "" for none."""
-    ours, theirs = dict(_flat(here)), dict(_flat(there))
-    names = sorted(name for name in ours | theirs if ours.get(name) != theirs.get(name))
-    said = [f"{n} is {ours.get(n)!r} here and {theirs.get(n)!r} at the actor" for n in names[:5]]
-    return "; ".join(said) + (f"; and {len(names) - 5} more" if len(names) > 5 else "")
-
-
-def _flat(values: dict[str, Any], start: str = ""):
-    for name, value in values.items():
-        if isinstance(value, dict):
-            yield from _flat(value, f"{start}{name}.")
-        else:
-            yield f"{start}{name}", value
 
 
 def _small(path: Path) -> bytes:
@@ -396,9 +324,3 @@ def _small(path: Path) -> bytes:
     except OSError:
         return b""
     return data if len(data) <= m.LARGEST else b""
-
-
-def _part(path: Path, offset: int, length: int) -> bytes:
-    with open(path, "rb") as file:
-        file.seek(offset)
-        return file.read(min(length, m.LARGEST))
