@@ -16,7 +16,7 @@ from robostack.store.exchange.pictures import FilmReader, picture_of
 from robostack.store.run import read_json
 
 BATCH = 256  # rows read at once; with pictures in them some 10 MB
-CONVERT = "python -m lerobot.datasets.v30.convert_dataset_v21_to_v30 --repo-id=NAME"
+CONVERT = "python -m lerobot.scripts.convert_dataset_v21_to_v30 --repo-id=NAME"
 
 
 class Rows(NamedTuple):
