@@ -12,7 +12,8 @@ from pathlib import Path
 from benchmarks import common, made_up
 from benchmarks.rows import Row, row
 from robostack.core import catalog, observe
-from robostack.store.episode import EpisodeFollower, episode_paths, recover
+from robostack.store.episode import episode_paths, recover
+from robostack.store.follow import EpisodeFollower
 from robostack.store.replay import Replay
 
 RAW = sum(3 * height * width for height, width in made_up.CAMERAS.values())  # bytes a frame

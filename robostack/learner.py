@@ -22,7 +22,8 @@ from robostack.learn import policy
 from robostack.learn.learner import Learner
 from robostack.store import params, pulse, state
 from robostack.store.disk import forget_drafts
-from robostack.store.episode import EpisodeFollower, read_episode
+from robostack.store.episode import read_episode
+from robostack.store.follow import EpisodeFollower
 from robostack.store.lock import held
 from robostack.store.run import Run, write_json
 from robostack.store.state import Checkpoint

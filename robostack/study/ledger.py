@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from robostack.core.types import Episode, Who
-from robostack.store.episode import EpisodeFollower
+from robostack.store.follow import EpisodeFollower
 
 
 @dataclass(frozen=True)

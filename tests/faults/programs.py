@@ -16,7 +16,8 @@ from robostack import past
 from robostack.core import clock
 from robostack.core.types import Episode, EpisodeHeader, Samples, Step
 from robostack.store import params, spool, state
-from robostack.store.episode import EpisodeFollower, EpisodeWriter, next_index, read_episode
+from robostack.store.episode import EpisodeWriter, next_index, read_episode
+from robostack.store.follow import EpisodeFollower
 from robostack.store.lock import held
 from robostack.store.replay import Label, Replay
 from robostack.store.run import Run, read_json, write_json

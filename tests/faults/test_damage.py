@@ -20,7 +20,8 @@ from robostack.core.plant import GuardedPlant, MockPlant
 from robostack.learner import Training
 from robostack.past import Past
 from robostack.store import wire
-from robostack.store.episode import EpisodeFollower, EpisodeWriter, episode_paths, recover
+from robostack.store.episode import EpisodeWriter, episode_paths, recover
+from robostack.store.follow import EpisodeFollower
 from robostack.store.run import Run, read_json
 from tests.faults import oracle
 from tests.faults.kill_matrix import environment

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from robostack.core import clock
-from robostack.store.episode import EpisodeFollower, episode_paths
+from robostack.store.episode import episode_paths
+from robostack.store.follow import EpisodeFollower
 from robostack.store.link.keys import Address
 from tests.store.conftest import SPEC
 from tests.store.link.rig import (

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from robostack.store.episode import EpisodeFollower
+from robostack.store.follow import EpisodeFollower
 from robostack.store.link import connection as at
 from robostack.store.link import keys
 from robostack.store.link import message as m

@@ -17,7 +17,6 @@ from robostack.core.spec import Spec, Term
 from robostack.core.types import Episode, EpisodeHeader, Step, Who
 from robostack.store import wire
 from robostack.store.episode import (
-    EpisodeFollower,
     EpisodeWriter,
     episode_paths,
     next_index,
@@ -25,6 +24,7 @@ from robostack.store.episode import (
     read_episode,
     recover,
 )
+from robostack.store.follow import EpisodeFollower
 
 
 def write(folder: Path, spec: Spec, episode: Episode, ended: bool = True) -> Path:

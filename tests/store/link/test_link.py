@@ -7,7 +7,8 @@ import pytest
 
 from robostack.core.errors import RobostackError
 from robostack.store import params
-from robostack.store.episode import CUT, EpisodeFollower, episode_paths
+from robostack.store.episode import CUT, episode_paths
+from robostack.store.follow import EpisodeFollower
 from robostack.store.run import read_json, write_json
 from tests.store.conftest import SPEC
 from tests.store.link.rig import (
