@@ -3,30 +3,49 @@
 import argparse
 import asyncio
 import signal
-from collections.abc import Awaitable, Callable
+import sys
+from collections.abc import Awaitable, Callable, Coroutine
+from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
+from robostack.ros.processes import ProcessGroup
 from robostack.store import pulse
 from robostack.store.link import keys
+from robostack.store.link.connection import together
 from robostack.store.link.courier import Courier
-from robostack.store.link.keys import Address
+from robostack.store.link.keys import Address, require_may_call
 from robostack.store.link.server import LinkServer
+from robostack.store.pulse import Patience
 from robostack.store.run import Run
 
+PATIENCE = Patience(first=600.0, later=180.0)  # with a learner
+LOOK_S = 0.2  # s between two looks at learners
 EXAMPLES = """
 on the learner's machine; then copy keys/cell to the cell:
   robostack link keygen keys --host learner.local 192.168.1.5
-  robostack link serve runs --listen 0.0.0.0:7447 --keys keys
+  robostack link serve runs --learn --listen 0.0.0.0:7447 --keys keys
 on the cell:
-  robostack link join runs/RUN --learner learner.local:7447 --keys keys
+  robostack train --task peg_insert --learner learner.local:7447 --keys keys
 """
 
 
-def serve(runs: Path, listen: str = f"127.0.0.1:{keys.PORT}", folder: Path | None = None) -> None:
-    """Receives runs into `runs` until a signal. Raises RobostackError."""
-    asyncio.run(
-        _served(LinkServer(runs, keys.load(folder, "learner")), Address.parse(listen), runs)
-    )
+def serve(
+    runs: Path,
+    listen: str = f"127.0.0.1:{keys.PORT}",
+    folder: Path | None = None,
+    learns: bool = False,
+) -> None:
+    """Receives runs into `runs` until a signal; with `learns` each gets a learner. Raises RobostackError."""
+    server = LinkServer(runs, keys.load(folder, "learner"))
+    with ExitStack() as stack:
+        teaching = _teach(server, stack) if learns else _nothing()
+        asyncio.run(_served(server, Address.parse(listen), runs, teaching))
+
+
+def require(learner: str, folder: Path | None) -> None:
+    """Raises the RobostackError that `join` would end with at once."""
+    require_may_call(Address.parse(learner), keys.load(folder, "cell"))
 
 
 def join(run: Path, learner: str, folder: Path | None = None, actor: str = "") -> None:
@@ -35,13 +54,38 @@ def join(run: Path, learner: str, folder: Path | None = None, actor: str = "") -
     asyncio.run(_until_told(Courier(Run.open(run), Address.parse(learner), found, actor).run))
 
 
-async def _served(server: LinkServer, listen: Address, runs: Path) -> None:
+async def _served(
+    server: LinkServer, listen: Address, runs: Path, work: Coroutine[Any, Any, None]
+) -> None:
     bound = await server.start(listen)
     print(f"listening at {bound}; runs go to {runs}", flush=True)
     try:
-        await _until_told(asyncio.Event.wait)
+        await _until_told(lambda stop: together(_wait(stop), work))
     finally:
         await server.stop()
+
+
+async def _wait(stop: asyncio.Event) -> None:
+    await stop.wait()
+
+
+async def _nothing() -> None:
+    await asyncio.Event().wait()
+
+
+async def _teach(server: LinkServer, stack: ExitStack) -> None:
+    """A learner for each run that comes, started again as `train` does; one that ends for good is told."""
+    learners: dict[Path, ProcessGroup | None] = {}
+    while True:
+        for path in {run.path for run in server.runs} - learners.keys():
+            learners[path] = group = stack.enter_context(ProcessGroup())
+            words = [sys.executable, "-m", "robostack", "learn", str(path)]
+            group.start(f"learner of {path.name}", words, patience=PATIENCE, may_restart=True)
+        for path, group in learners.items():
+            if group and (ended := group.poll()):
+                print(f"{ended}; go on with: robostack learn {path}", flush=True)
+                learners[path] = None
+        await asyncio.sleep(LOOK_S)
 
 
 async def _until_told(work: Callable[[asyncio.Event], Awaitable[object]]) -> None:
@@ -80,6 +124,7 @@ def main(argv: list[str] | None = None) -> int:
     verb.add_argument("runs", type=Path, help="where run folders go")
     verb.add_argument("--listen", default=f"127.0.0.1:{keys.PORT}", help="host:port")
     verb.add_argument("--keys", type=Path, help="folder of keygen; needed beyond loopback")
+    verb.add_argument("--learn", action="store_true", help="and learns: a learner for each run")
     verb = verbs.add_parser("join", help="the actor's end")
     verb.add_argument("run", type=Path, help="run folder of the actor")
     verb.add_argument("--learner", required=True, help="host:port")
@@ -93,7 +138,7 @@ def main(argv: list[str] | None = None) -> int:
                 f"keys are in {given.folder}; copy {given.folder / 'cell'} to each cell's computer"
             )
         case "serve":
-            serve(given.runs, given.listen, given.keys)
+            serve(given.runs, given.listen, given.keys, given.learn)
         case "join":
             join(given.run, given.learner, given.keys, given.name)
     return 0

@@ -16,12 +16,12 @@ from typing import Any
 import yaml
 
 from robostack import config as configs
-from robostack import retell
+from robostack import link, retell
 from robostack.config import RunConfig, add_choices, chosen
 from robostack.core import clock
 from robostack.core.errors import BadValue, RobostackError
 from robostack.ros import environment, launch_file
-from robostack.ros.processes import NODE, ProcessGroup
+from robostack.ros.processes import NODE, Ended, ProcessGroup
 from robostack.store import lock
 from robostack.store.disk import explained
 from robostack.store.pulse import Patience
@@ -33,7 +33,11 @@ from robostack.watch import require_display
 LOCK = ".train.lock"  # in the run folder: held by us and by all that we start
 REMEMBERED = 200  # lines of each process
 # s of silence. A learner compiles without a beat, an actor waits for a cell; the guard holds long before any of these.
-PATIENCE = {"learner": Patience(first=600.0, later=180.0), "actor": Patience(300.0, 120.0)}
+PATIENCE = {
+    "learner": Patience(first=600.0, later=180.0),
+    "actor": Patience(300.0, 120.0),
+    "courier": Patience(60.0, 60.0),
+}
 # What a door prints before it exits, or an exception's line. JAX's tracebacks end in a remark on themselves.
 MESSAGE = re.compile(
     r"robostack \w+: |thread \S+ died: |([A-Za-z_]\w*\.)*[A-Z]\w*(Error|Exception|Interrupt|Exit)\b"
@@ -92,6 +96,14 @@ def main(argv: list[str] | None = None, prog: str = "robostack train") -> int:
     )
     parser.add_argument(
         "--watch", action="store_true", help="the cell in MuJoCo's viewer; needs a display"
+    )
+    parser.add_argument(
+        "--learner",
+        metavar="HOST:PORT",
+        help="the learner is there (`robostack link serve RUNS --learn`), not on this machine",
+    )
+    parser.add_argument(
+        "--keys", type=Path, help="folder of `robostack link keygen`, for --learner"
     )
     arguments = parser.parse_args(argv)
     if arguments.resume:
@@ -153,7 +165,10 @@ def _require_no_choices(arguments: argparse.Namespace) -> None:
 
 def _require(config: RunConfig, arguments: argparse.Namespace) -> None:
     """What would fail minutes later fails now."""
-    config.require_memory()
+    if arguments.learner:
+        link.require(arguments.learner, arguments.keys)
+    else:
+        config.require_memory()
     if config.pictures and config.cameras:
         render.require()
     if not arguments.no_film:
@@ -180,27 +195,47 @@ def _run(run: Run, config: RunConfig, arguments: argparse.Namespace, held: int) 
             for line in _resuming(run):
                 log.write(f"[train] {line}")
         cell = _start_cell(group, config, arguments.watch) if config.plant == "ros" else {}
-        learner = [sys.executable, "-m", "robostack", "learn", str(run.path)]
-        group.start(
-            "learner",
-            learner,
-            nice=0 if config.lockstep else 10,
-            patience=PATIENCE["learner"],
-            may_restart=True,  # and nobody else: docs/decisions/0011
-        )
+        _start_learner(group, run, config, arguments)
         actor = [sys.executable, "-m", "robostack", "act", str(run.path)]
         # Two cores serve five processes: only the learner gets more than one thread.
         group.start("actor", actor, {**environment.ONE_THREAD, **cell}, patience=PATIENCE["actor"])
-        while (ended := group.poll()) is None:
-            view.show(_told(run.path / "actor.json"), _told(run.path / "learner.json"))
-            time.sleep(0.2)
-        view.show(_told(run.path / "actor.json"), _told(run.path / "learner.json"))
+        try:
+            ended = _watch(group, view, run)
+        except KeyboardInterrupt:
+            log.keep(f"[train] stopped from outside {clock.wall_time()}")
+            raise
         if ended.name != "actor" or ended.status != 0:
             time.sleep(0.2)  # for its last words, where it could still say any
             reason = "" if ended.status == -signal.SIGKILL else log.reason(ended.name)
             words = f": {reason}" if reason else ""
             log.keep(f"[train] stopped: {ended}{words}")
             raise RobostackError(f"{ended}{words} (all output: {log.path})")
+
+
+def _start_learner(
+    group: ProcessGroup, run: Run, config: RunConfig, arguments: argparse.Namespace
+) -> None:
+    """Here, or a courier to the machine where it is. They are started again, and nobody else: docs/decisions/0011."""
+    program = [sys.executable, "-m", "robostack"]
+    if arguments.learner:
+        words = ["link", "join", str(run.path), "--learner", arguments.learner]
+        words += ["--keys", str(arguments.keys)] if arguments.keys else []
+        patience = PATIENCE["courier"]
+        group.start("courier", [*program, *words], patience=patience, may_restart=True)
+        return
+    nice, patience = 0 if config.lockstep else 10, PATIENCE["learner"]
+    words = ["learn", str(run.path)]
+    group.start("learner", [*program, *words], nice=nice, patience=patience, may_restart=True)
+
+
+def _watch(group: ProcessGroup, view: View, run: Run) -> Ended:
+    """Shows what goes on until a process ends for good."""
+    while True:
+        ended = group.poll()
+        view.show(_told(run.path / "actor.json"), _told(run.path / "learner.json"))
+        if ended:
+            return ended
+        time.sleep(0.2)
 
 
 def _resuming(run: Run) -> list[str]:
