@@ -80,6 +80,7 @@ class Actor:
         self._aided = Loop(**parts, operator=self._person, recorder=recorder)
         self._alone = Loop(**parts, operator=Nobody(), recorder=recorder)
         self._policy: LearnedPolicy | None = None
+        self._is_judged = False  # the policy is a version that was asked for, not the newest
         self._follower: Newest[Ready] | None = None  # in real time
         self._past = Past(run.episodes, config.lockstep)
         self.is_stopped = False  # set by a signal, seen at the next tick
@@ -283,15 +284,17 @@ class Actor:
 
     def _freshest(self) -> LearnedPolicy:
         """In real time: what a thread has read, since a tick must not wait for a file."""
-        if self._policy is None:
+        if self._policy is None or self._is_judged:  # between episodes: a tick is not held up
             wanted = max(0, params.latest_version(self._run.params))
             self._await(wanted)
             self._load(wanted)
+            self._is_judged = False
         assert self._policy is not None
         if self._follower is None:
             make, after = self._policy.ready, self._policy.version
             self._follower = Newest(self._run.params, self._spec, make, after)
-        if (ready := self._follower.take()) is not None:
+        ready = self._follower.take()
+        if ready is not None and ready.version > self._policy.version:
             self._policy.take(ready)
         return self._policy
 
@@ -301,6 +304,7 @@ class Actor:
             self._follower.close()
 
     def _load(self, version: int) -> LearnedPolicy:
+        self._is_judged = True
         if self._policy is not None and self._policy.version == version:
             return self._policy
         found = params.load(params.path_of(self._run.params, version), self._spec)

@@ -357,6 +357,16 @@ def test_in_real_time_a_cut_episode_stays_and_the_next_one_is_played(tmp_path, c
     assert not (run.episodes / "cut").exists()
 
 
+def test_in_real_time_practice_goes_on_with_the_newest_version_after_a_choice(copy):
+    plant, newest = make_plant(real_time(copy)), params.latest_version(copy.params)
+    actor = Actor(copy, configs.from_dict(copy.config), plant)
+    assert actor._newest().version == newest
+    assert actor._load(1).version == 1
+    assert actor._newest().version == newest
+    actor.close()
+    plant.close()
+
+
 def test_in_real_time_the_whole_steps_of_a_cut_episode_are_trained_on(copy):
     index = first(copy, "practice")
     path = episode_paths(copy.episodes)[index]
