@@ -126,7 +126,10 @@ def _work(run: Run, config: RunConfig, arguments: argparse.Namespace, held: int)
     for number in (signal.SIGTERM, signal.SIGHUP):  # `kill`, or a terminal that goes: as Ctrl-C
         if signal.getsignal(number) != signal.SIG_IGN:  # nohup
             signal.signal(number, signal.default_int_handler)
-    again = f"robostack train --resume {shlex.quote(str(run.path))}"
+    words = ["robostack", "train", "--resume", str(run.path)]
+    words += ["--learner", arguments.learner] if arguments.learner else []
+    words += ["--keys", str(arguments.keys)] if arguments.keys else []
+    again = shlex.join(words)
     try:
         if _told(run.path / "actor.json").get("phase") == "done":
             print(f"{run.path} has come to its end; its report is made again", flush=True)

@@ -30,7 +30,7 @@ from robostack import cli, train
 from robostack.ros import processes
 from robostack.store.pulse import Patience
 later = float(sys.argv.pop(1))
-train.PATIENCE = dict.fromkeys(("learner", "actor"), Patience(90.0, later))
+train.PATIENCE = dict.fromkeys(train.PATIENCE, Patience(90.0, later))
 train.NODE = Patience(90.0, later)
 processes.PAUSES_S = (0.1, 0.2, 0.3)
 sys.exit(cli.main())

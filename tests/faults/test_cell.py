@@ -1,7 +1,9 @@
 """A cell in real time whose actor, clock, sensors or camera fail: the arm holds, and the reason can be read."""
 
 import os
+import re
 import signal
+import subprocess
 import sys
 import threading
 import time
@@ -137,6 +139,39 @@ def test_camera_that_stops_ends_the_episode_by_name_and_the_guard_holds():
             thread.join()
         assert len(seen) >= 5
         assert wait_until(lambda: last(states).startswith("hold: no command for"), LIMIT + BUSY_S)
+
+
+UP = """
+import sys
+from robostack import up
+from robostack.store.pulse import Patience
+up.NODE = Patience(60.0, 3.0)
+sys.exit(up.main(["mirror", "task:=reach", "plant:=mock"]))
+"""
+
+
+@pytest.mark.parametrize("node", ["mirror", "guard"])
+def test_node_of_a_started_cell_that_hangs_ends_the_cell_and_is_named(node):
+    process = subprocess.Popen(
+        [sys.executable, "-c", UP],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=ROOT,
+    )
+    try:
+        assert process.stdout
+        ready = 0
+        while ready < 2:
+            ready += "ready" in process.stdout.readline()
+        clock.sleep(1.0)  # its loop turns now
+        words = ["pgrep", "-P", str(process.pid), "-f", f"/{node} "]
+        os.kill(int(subprocess.run(words, capture_output=True, check=True).stdout), signal.SIGSTOP)
+        err = process.communicate(timeout=40)[1]
+    finally:
+        process.kill()
+    assert process.returncode == 1
+    assert re.search(rf"up: {node} gave no sign of life for \d s and was ended", err), err
 
 
 SHIFTED = """

@@ -38,6 +38,20 @@ def test_learner_that_hangs_is_ended_and_started_again(tmp_path):
     require_nothing_lost(run)
 
 
+@ROS
+@pytest.mark.soak
+def test_actor_in_real_time_practises_on_while_the_learner_hangs(tmp_path):
+    settings = ("plant=ros", "lockstep=false", "pictures=[]", *WITHOUT_END)
+    with training(Train.new(tmp_path, *settings, later=30.0)) as train:
+        run = train.wait(tmp_path, lambda run: episodes(run) >= 6 and learner_steps(run) > 20)
+        train.hurt("learner", signal.SIGSTOP)
+        count, steps = episodes(run), learner_steps(run)
+        train.wait_for_episodes(tmp_path, count + 2)
+        assert learner_steps(run) == steps
+        train.wait(tmp_path, lambda run: learner_steps(run) > steps)
+    assert f"learner {SILENT}" in log(run)
+
+
 def test_learner_that_dies_four_times_ends_the_run_with_the_reason_and_the_command(tmp_path):
     with training(Train.new(tmp_path, "plant=twin", *WITHOUT_END)) as train:
         run = train.wait_for_episodes(tmp_path, 2)
@@ -91,6 +105,7 @@ def test_run_goes_on_after_each_kind_of_end_by_the_command_it_printed(tmp_path):
         assert second.out.count("\n") == 1
         train.process.send_signal(signal.SIGHUP)  # the terminal is closed
         assert train.end() == 130, train.out
+    assert "[train] stopped from outside 20" in log(run)
 
     with training(Train.resumed(said := train.out)) as train:
         train.wait_for_episodes(tmp_path, episodes(run) + 1)
