@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -43,10 +44,11 @@ def only(runs: Path) -> Run:
     return Run.open(path)
 
 
-def run(runs: Path, *settings: str, film: bool = False) -> tuple[Run, str]:
-    done = subprocess.run(
-        command(runs, *settings, film=film), capture_output=True, text=True, timeout=110
-    )
+def run(
+    runs: Path, *settings: str, film: bool = False, flags: Sequence[str] = ()
+) -> tuple[Run, str]:
+    words = [*command(runs, *settings, film=film), *flags]
+    done = subprocess.run(words, capture_output=True, text=True, timeout=110)
     assert done.returncode == 0, done.stdout + done.stderr
     return only(runs), done.stdout
 
