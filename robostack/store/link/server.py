@@ -4,6 +4,7 @@ import asyncio
 import json
 import traceback
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -136,7 +137,14 @@ class LinkServer:
         if data is at.EOF:
             return
         seat = await self._admit(m.parse(data, m.Hello))
-        key = (seat.hello.run, seat.hello.actor)
+        try:
+            await self._converse(seat, context)
+        except RobostackError as error:
+            await _farewell(context, error)
+            raise
+
+    async def _converse(self, seat: Seat, context: Any) -> None:
+        """Until the courier goes, or its seat is free for another reason."""
         try:
             await context.write(m.encode(m.Welcome()))
             self._say(f"{seat.name} is connected from {context.peer()}")
@@ -148,12 +156,8 @@ class LinkServer:
                 self._tell(seat, line),
                 self._watch(seat, line),
             )
-        except RobostackError as error:
-            is_final = _code(error) in at.FINAL
-            await context.write(m.encode(m.Bye(m.printable(str(error)), is_final)))
-            await asyncio.sleep(FAREWELL_S)  # cut short when the courier hangs up
-            raise
         finally:
+            key = (seat.hello.run, seat.hello.actor)
             if self._seats.get(key) is seat:
                 del self._seats[key]
             self._say(f"{seat.name} is gone; {seat.size / 1e6:.1f} MB came")
@@ -283,6 +287,15 @@ class LinkServer:
         except OSError:
             await context.abort(grpc.StatusCode.NOT_FOUND, f"no version {wanted.version}")
         return b""
+
+
+async def _farewell(context: Any, error: RobostackError) -> None:
+    """Says why in a message: gRPC's own status is lost to a courier that is writing."""
+    bye = m.Bye(m.printable(str(error)), _code(error) in at.FINAL)
+    with suppress(Exception):  # gone already, or a courier that hears nothing
+        async with asyncio.timeout(FAREWELL_S):
+            await context.write(m.encode(bye))
+            await asyncio.sleep(FAREWELL_S)  # cut short when the courier hangs up
 
 
 def _code(error: RobostackError) -> grpc.StatusCode:
