@@ -25,6 +25,8 @@ def whole_folder(path: Path) -> Iterator[Path]:
     try:
         yield draft
         with explained("make", path):
+            for inside in draft.rglob("*"):  # files and folders alike
+                sync_folder(inside)
             os.replace(draft, path)  # an empty folder of that name gives way
             sync_folder(path.parent)
     except BaseException:
