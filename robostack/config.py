@@ -227,4 +227,6 @@ def _number(value: Any) -> int | float | None:
             value = float(value)
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None
-    return value if math.isfinite(value) else None
+    with suppress(OverflowError):  # a whole number beyond all floats
+        return value if math.isfinite(value) else None
+    return None

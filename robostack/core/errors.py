@@ -6,6 +6,10 @@ from collections.abc import Iterable
 class RobostackError(Exception):
     """The one line a door prints before it exits with status 2."""
 
+    def __init__(self, line: str):
+        # What it quotes may come from a file or another machine: no second line, no escape to the terminal.
+        super().__init__("".join(c if c.isprintable() else repr(c)[1:-1] for c in line))
+
 
 class UnknownName(RobostackError):
     """A name that is in no catalog; lists the names that are."""

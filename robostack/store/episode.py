@@ -7,6 +7,7 @@ Complete means that the end is there. Foxglove, `ros2 bag` and `mcap cat` open t
 """
 
 import errno
+import math
 import os
 import re
 import struct
@@ -15,7 +16,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar, get_origin
 
 import numpy as np
 from mcap.exceptions import McapError
@@ -31,6 +32,10 @@ from robostack.store.disk import explained
 _NAME = re.compile(r"(\d{6,})-.+\.mcap")
 CUT = "cut"  # folder inside an episodes folder for what was played again
 _NOTHING: Samples = MappingProxyType({})
+# What bytes that are no episode of ours lead to.
+_NO_EPISODE = (KeyError, TypeError, ValueError, OverflowError, RecursionError)
+_NO_EPISODE += (struct.error, McapError)
+T = TypeVar("T")
 
 
 class Recording(NamedTuple):
@@ -205,7 +210,8 @@ def outcome(path: Path | str) -> Outcome | None:
     with _reading(path):
         found = wire.outcome(Path(path))
         if found is not None:
-            return Outcome(**{**found, "header": EpisodeHeader(**found["header"])})
+            header = _typed(EpisodeHeader(**found["header"]))
+            return _typed(Outcome(**{**found, "header": header}))
         if not wire.is_finished(Path(path)):
             return None
     episode, _, is_complete = recover(path, has_pictures=False)
@@ -228,7 +234,7 @@ def _reading(path: Path | str) -> Iterator[None]:
             yield
     except wire.NewerFormat as error:
         raise RobostackError(f"{path} {error}") from None
-    except (struct.error, KeyError, TypeError, ValueError, McapError) as error:
+    except _NO_EPISODE as error:
         raise Damaged(f"{path} is no episode file: {error}") from None
 
 
@@ -250,7 +256,7 @@ def _parse(
         elif name == schema.OBSERVATION:
             frames.append([x for term in spec.observation for x in record["terms"][term.name]])
             for camera, film in films.items():
-                film.append(sensors.picture(seen[camera]))
+                film.append(_picture(camera, seen.pop(camera), header))
             records += [waiting] if waiting else []
         elif name == schema.END:
             is_complete = True
@@ -258,8 +264,10 @@ def _parse(
             seen[cameras[name]] = record
     if not frames:
         raise NothingWhole(f"{path} holds no whole observation: it was cut in its first step")
-    observations = np.array(frames, np.float32)
-    steps = tuple(_step(record, observations[i]) for i, record in enumerate(records))
+    observations = _finite(frames, np.float32, (len(frames), spec.observation_size))
+    steps = tuple(
+        _step(record, observations[i], spec.action_size) for i, record in enumerate(records)
+    )
     pictures = {name: np.stack(film) for name, film in films.items()}
     return Recording(Episode(header, observations, steps, pictures), spec, is_complete)
 
@@ -267,17 +275,40 @@ def _parse(
 def _opening(path: Path | str, message: tuple[str, Any] | None) -> tuple[EpisodeHeader, Spec]:
     if message is None or message[0] != schema.HEADER:
         raise NothingWhole(f"{path} holds no whole header: it was cut in its first step")
-    header = EpisodeHeader(**message[1]["header"])
-    if not isinstance(header.index, int) or not isinstance(header.cameras, dict):
-        raise Damaged(f"{path} is no episode file: its header is not one")
+    header = _typed(EpisodeHeader(**message[1]["header"]))
     return header, Spec.from_dict(message[1]["spec"])
 
 
-def _step(record: dict, observation: np.ndarray) -> Step:
+def _step(record: dict, observation: np.ndarray, action_size: int) -> Step:
     rest = {key: value for key, value in record.items() if key not in ("step", "who")}
     for key in ("action_policy", "action"):
-        rest[key] = np.array(rest[key], float)
-    return Step(observation=observation, who=Who[record["who"].upper()], **rest)
+        rest[key] = _finite(rest[key], float, (action_size,))
+    return _typed(Step(observation=observation, who=Who[str(record["who"]).upper()], **rest))
+
+
+def _picture(camera: str, message: Any, header: EpisodeHeader) -> np.ndarray:
+    found = sensors.picture(message)
+    if list(found.shape[:2]) != header.cameras[camera]:
+        raise ValueError(f"a picture of {camera} is {found.shape}, its header says otherwise")
+    return found
+
+
+def _finite(values: Any, kind: type, shape: tuple[int, ...]) -> np.ndarray:
+    with np.errstate(over="ignore"):
+        found = np.array(values, kind)
+    if found.shape != shape or not np.isfinite(found).all():
+        raise ValueError(f"numbers of shape {found.shape} or not finite, expected {shape}")
+    return found
+
+
+def _typed(made: T) -> T:
+    """`made`, if all its fields are what they should be. Raises ValueError."""
+    for name, kind in type(made).__annotations__.items():
+        kind, value = get_origin(kind) or kind, getattr(made, name)
+        kinds = (int, float) if kind is float else (kind,)
+        if type(value) not in kinds or (kind is float and not math.isfinite(value)):
+            raise ValueError(f"its {name} is {value!r}")
+    return made
 
 
 def episode_paths(folder: Path | str) -> list[Path]:

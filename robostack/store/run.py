@@ -34,7 +34,7 @@ def read_json(path: Path, missing: Any = None) -> Any:
         if isinstance(error.__cause__, FileNotFoundError):
             return missing
         raise
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise RobostackError(f"{path} is not JSON: {error}") from None
 
 

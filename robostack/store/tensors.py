@@ -17,6 +17,7 @@ from robostack.core.errors import RobostackError
 from robostack.store.disk import explained
 
 UNREADABLE = (SafetensorError, struct.error, KeyError, TypeError, ValueError)
+UNREADABLE += (OverflowError, RecursionError)  # an infinite version; JSON a thousand brackets deep
 _ZEROS = b"0" * 64
 
 

@@ -179,15 +179,15 @@ class Chain:
         if name == HEADER:
             require_known(record["format"])
         elif name == END:
-            self.is_ended = True
             if record["steps"] != self.steps:
                 raise ValueError(f"its end counts {record['steps']} steps, {self.steps} are there")
+            self.is_ended = True
         elif name == STEP and record["step"] != self.steps:
             raise ValueError(f"step {record['step']} stands where step {self.steps} should")
         elif name == OBSERVATION:
-            self.steps += 1
-            if record["frame"] != self.steps:
-                raise ValueError(f"frame {record['frame']} stands where frame {self.steps} should")
+            if record["frame"] != (wanted := self.steps + 1):
+                raise ValueError(f"frame {record['frame']} stands where frame {wanted} should")
+            self.steps = wanted
         self._next = STEP if name == OBSERVATION else OBSERVATION
         return name, record
 

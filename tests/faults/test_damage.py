@@ -153,7 +153,7 @@ def test_a_file_that_may_not_be_read_is_told_with_the_way_out(whole, tmp_path):
             path.chmod(path.stat().st_mode | 0o001)
     folder.chmod(0o755)
     script = (
-        "import sys; from robostack.store.episode import EpisodeFollower\n"
+        "import sys; from robostack.store.follow import EpisodeFollower\n"
         "found = EpisodeFollower(sys.argv[1], with_cut=True, say=print).poll()\n"
         "print(len(found))"
     )
