@@ -61,6 +61,7 @@ DEV = [
     "pytest-timeout>=2.3",
     "pytest-xdist>=3.6",
     "hypothesis>=6.100",
+    "atheris>=3.0; platform_machine == 'x86_64'",  # benchmarks/fuzz.py; there are no other wheels
     "mcap-ros2-support>=0.5",  # The independent reader that episode files are tested with.
     "jsonschema>=4.20",  # Checks the schemas that episode files carry.
     "ruff>=0.14",

@@ -22,6 +22,7 @@ LEARNER = "learner steps/s, 2 critics (256, 256), batch 256, sampling included"
 CHECKPOINT = "learner steps/s while checkpoints are written"
 PIXELS = "transitions of two 128x128x3 cameras"
 GYM_HIL = "gym-hil 0.1.14 PandaPickCubeBase-v0"
+KILLS = "120 kills of actor, courier, server and learner"
 
 FIGURES = (
     Figure(
@@ -46,6 +47,23 @@ FIGURES = (
     Figure("A.7", f"{LEARNER}, against a bare jitted update, same run", ">= 0.85", "x", "learner"),
     Figure("A.7b", LEARNER, "", "1/s", "learner"),
     Figure("A.8", "`make test`, set-up done", "<= 12", "min", "tests_time"),
+    Figure(
+        "B.1",
+        f"{KILLS}: steps lost of those that were written",
+        "<= 0",
+        "steps",
+        "faults",
+    ),
+    Figure("B.1b", f"{KILLS}: steps lost in flight, most of one kill", "<= 1", "steps", "faults"),
+    Figure("B.1c", f"{KILLS}: steps written", "", "steps", "faults"),
+    Figure(
+        "B.2",
+        f"{KILLS}: transitions wrong (pictures, action, next, flags), by an oracle",
+        "<= 0",
+        "transitions",
+        "faults",
+    ),
+    Figure("B.2b", f"{KILLS}: transitions checked", "", "transitions", "faults"),
     Figure("B.4", f"{PIXELS} read from disk into the replay memory", ">= 3000", "1/s", "ingest"),
     Figure("B.4b", f"{PIXELS} written to disk, a step at a time", "", "1/s", "ingest"),
     Figure(
@@ -91,10 +109,33 @@ FIGURES = (
     Figure(
         "B.8b", "a version of 5 MB: published to whole at the actor, longest", "<= 0.3", "s", "link"
     ),
+    Figure(
+        "B.9",
+        "memory growth over 60 minutes at work, of the process that grows most; after 5 min",
+        "<= 1",
+        "%",
+        "soak",
+    ),
+    Figure("B.9b", "most threads or descriptors that a process gained meanwhile", "", "", "soak"),
+    Figure(
+        "B.10", "bytes made up by atheris, given to every parser", ">= 1000000", "inputs", "fuzz"
+    ),
+    Figure(
+        "B.10b", "of those, answered by anything but what is documented", "<= 0", "inputs", "fuzz"
+    ),
 )
 
 BY_ID = {figure.id: figure for figure in FIGURES}
-LONG = {"demo", "tests_time", "resume", "refill", "stall"}  # files that take over two minutes
+LONG = {
+    "demo",
+    "tests_time",
+    "resume",
+    "refill",
+    "stall",
+    "faults",
+    "soak",
+    "fuzz",
+}  # files that take over two minutes
 
 
 def files_of(issue: str) -> list[str]:

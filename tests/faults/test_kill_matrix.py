@@ -13,18 +13,13 @@ from robostack.store.replay import Label, Replay
 from robostack.store.run import Run
 from robostack.study.ledger import lines
 from tests.faults import oracle
-from tests.faults.kill_matrix import Verdict, run_matrix
+from tests.faults.kill_matrix import ROUNDS, Verdict, run_matrix
 from tests.faults.oracle import CAMERAS, KIND, SPEC, Oracle
 from tests.faults.programs import Settings
 from tests.faults.supervised import Train, training
 
 TRUTH = Oracle(size=8)
 SEED = 11  # of the first oracle episode that a test plays
-ROUNDS = {  # of the long form
-    "as on a cell": Settings(size=128),
-    "as fast as it goes": Settings(period=0.0, capacity=2000),
-    "in lockstep": Settings(lockstep=True, period=0.002),
-}
 
 
 @pytest.fixture(scope="module")
