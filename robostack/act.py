@@ -13,32 +13,28 @@ import numpy as np
 
 from robostack import config as configs
 from robostack.config import RunConfig
-from robostack.core import clock
-from robostack.core.errors import StaleSample, Unavailable
+from robostack.core.errors import StaleSample
 from robostack.core.guard import Guard
 from robostack.core.loop import Loop, Policy, StillPolicy
 from robostack.core.operator import Nobody, ScriptedPerson
 from robostack.core.plant import GuardedPlant, Plant
 from robostack.core.types import Samples, Step
-from robostack.learn.policy import LearnedPolicy, Ready
+from robostack.learn.policy import LearnedPolicy
 from robostack.past import Past
 from robostack.progress import Progress
 from robostack.store import params, pulse, spool
 from robostack.store.disk import explained
 from robostack.store.episode import EpisodeWriter, Outcome, outcome_of
 from robostack.store.lock import held
-from robostack.store.newest import Newest
 from robostack.store.run import Run
 from robostack.twin.plant import TwinPlant
+from robostack.weights import Weights
 
 SEEDS_A_RUN = 1_000_000  # seed of episode i in run s: s * this + i
 VALIDATION, EVALUATION = (
     800_000,
     900_000,
 )  # where those episodes' seeds begin: no other episode comes near
-# s without a sign of the learner before the actor gives up: it may be started again (`train` gives up for both), or be
-# away for ten minutes behind a network.
-PATIENCE = 900.0
 MOST_CUT = 3  # episodes in a row that a real-time cell may cut short
 CANDIDATES = 3  # versions that validation chooses from
 
@@ -79,9 +75,7 @@ class Actor:
         recorder = EpisodeWriter(run.episodes, spec, None if config.lockstep else memory)
         self._aided = Loop(**parts, operator=self._person, recorder=recorder)
         self._alone = Loop(**parts, operator=Nobody(), recorder=recorder)
-        self._policy: LearnedPolicy | None = None
-        self._is_judged = False  # the policy is a version that was asked for, not the newest
-        self._follower: Newest[Ready] | None = None  # in real time
+        self._weights = Weights(run, spec, self._wait)
         self._past = Past(run.episodes, config.lockstep)
         self.is_stopped = False  # set by a signal, seen at the next tick
         self._index = 0
@@ -139,7 +133,7 @@ class Actor:
 
         def checked() -> LearnedPolicy:
             if played:
-                return self._load(played[-1].parameters)
+                return self._weights.version(played[-1].parameters)
             policy = self._newest()
             # At once: the learner goes on and tidies up behind it.
             params.pin(self._run.params, name, policy.version)
@@ -177,7 +171,7 @@ class Actor:
                 played = [
                     self._play(
                         self._alone,
-                        lambda version=check["version"]: self._load(version),
+                        lambda version=check["version"]: self._weights.version(version),
                         "validation",
                         VALIDATION + i,
                     )
@@ -192,7 +186,7 @@ class Actor:
         self._enter("evaluation")
         for i in range(self._config.evaluation):
             played = self._play(
-                self._alone, lambda: self._load(version), "evaluation", EVALUATION + i
+                self._alone, lambda: self._weights.version(version), "evaluation", EVALUATION + i
             )
             self.progress.evaluated.append(played.is_success)
 
@@ -267,6 +261,11 @@ class Actor:
         if self.is_stopped:
             raise Interrupted
 
+    def _wait(self) -> None:
+        """For the learner."""
+        self._check_stopped()
+        self.progress.write()
+
     def _newest(self) -> LearnedPolicy:
         """The policy to practise with.
 
@@ -274,61 +273,12 @@ class Actor:
         from all episodes but the last, so that actor and learner work at the same time and runs repeat exactly.
         """
         if not self._config.lockstep:
-            return self._freshest()
-        wanted = max(0, self._trained - 1)
-        if self._policy is None or self._policy.version != wanted:
-            self._await(wanted)
-            self._load(wanted)
-        assert self._policy is not None
-        return self._policy
-
-    def _freshest(self) -> LearnedPolicy:
-        """In real time: what a thread has read, since a tick must not wait for a file."""
-        if self._policy is None or self._is_judged:  # between episodes: a tick is not held up
-            wanted = max(0, params.latest_version(self._run.params))
-            self._await(wanted)
-            self._load(wanted)
-            self._is_judged = False
-        assert self._policy is not None
-        if self._follower is None:
-            make, after = self._policy.ready, self._policy.version
-            self._follower = Newest(self._run.params, self._spec, make, after)
-        ready = self._follower.take()
-        if ready is not None and ready.version > self._policy.version:
-            self._policy.take(ready)
-        return self._policy
+            return self._weights.newest()
+        return self._weights.version(max(0, self._trained - 1))
 
     def close(self) -> None:
         self.progress.close()
-        if self._follower is not None:
-            self._follower.close()
-
-    def _load(self, version: int) -> LearnedPolicy:
-        self._is_judged = True
-        if self._policy is not None and self._policy.version == version:
-            return self._policy
-        found = params.load(params.path_of(self._run.params, version), self._spec)
-        if self._policy is None:
-            self._policy = LearnedPolicy(self._spec, found)
-        else:
-            self._policy.take(self._policy.ready(found))
-        return self._policy
-
-    def _await(self, version: int) -> None:
-        """Raises Unavailable when the learner shows no sign of life; a slow one is waited for."""
-        path, sign = params.path_of(self._run.params, version), self._run.path / "learner.json"
-        seen, since = "", clock.now()
-        while not path.exists():
-            self._check_stopped()
-            if (now_seen := sign.read_text() if sign.exists() else "") != seen:
-                seen, since = now_seen, clock.now()
-            if clock.now() - since > PATIENCE:
-                raise Unavailable(
-                    f"no parameters of version {version}, and no sign of the learner for {PATIENCE:.0f} s; "
-                    f"does `robostack learn {self._run.path}` run?"
-                )
-            self.progress.write()
-            clock.sleep(0.002)
+        self._weights.close()
 
     def _enter(self, phase: str) -> None:
         if phase != self.progress.phase:
