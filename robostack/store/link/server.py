@@ -128,7 +128,6 @@ class LinkServer:
         await context.abort(code, line)
 
     async def _serve(self, context: Any) -> None:
-        self._require_token(context)
         try:
             async with asyncio.timeout(at.DEADLINE_S):
                 data = await context.read()
@@ -136,6 +135,7 @@ class LinkServer:
             raise Refusal(grpc.StatusCode.DEADLINE_EXCEEDED, "no word since it called") from None
         if data is at.EOF:
             return
+        self._require_token(context)  # not before: a refusal that meets the first word is lost
         seat = await self._admit(m.parse(data, m.Hello))
         try:
             await self._converse(seat, context)

@@ -9,6 +9,7 @@ from robostack.core.errors import RobostackError
 from robostack.store import params
 from robostack.store.episode import CUT, episode_paths
 from robostack.store.follow import EpisodeFollower
+from robostack.store.link.folders import RunFolders
 from robostack.store.run import read_json, write_json
 from tests.store.conftest import SPEC
 from tests.store.link.rig import (
@@ -188,6 +189,21 @@ def test_parameters_are_whole_and_equal_at_the_actor(run, runs):
                 here = params.path_of(run.params, version)
                 assert here.read_bytes() == path.read_bytes()
                 assert params.load(here, SPEC).version == version
+
+    asyncio.run(main())
+
+
+def test_parameters_that_changed_on_the_way_are_never_seen(run, runs, monkeypatch):
+    async def main():
+        async with serving(runs) as (address, _), joining(run, address) as (courier, _):
+            await eventually(lambda: courier.is_connected)
+            with monkeypatch.context() as patch:
+                patch.setattr(RunFolders, "part", lambda self, wanted: bytes(wanted.length))
+                publish(type(run)(runs / "run"), 0)
+                await asyncio.sleep(0.5)
+                assert params.versions(run.params) == []
+            publish(type(run)(runs / "run"), 1)
+            await eventually(lambda: params.versions(run.params) == [1])
 
     asyncio.run(main())
 
