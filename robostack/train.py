@@ -34,7 +34,7 @@ LOCK = ".train.lock"  # in the run folder: held by us and by all that we start
 REMEMBERED = 200  # lines of each process
 # s of silence. A learner compiles without a beat, an actor waits for a cell; the guard holds long before any of these.
 PATIENCE = {
-    "learner": Patience(first=600.0, later=180.0),
+    "learner": Patience(first=600.0, later=300.0),
     "actor": Patience(300.0, 120.0),
     "courier": Patience(60.0, 60.0),
 }

@@ -35,7 +35,7 @@ train.NODE = Patience(90.0, later)
 processes.PAUSES_S = (0.1, 0.2, 0.3)
 sys.exit(cli.main())
 """
-LATER_S = 20.0  # s of silence that are enough even for compiling on a busy machine
+LATER_S = 60.0  # s of silence that are enough even for compiling on a busy machine
 MODULES = {"mirror": "mirror", "guard": "guard", "learner": "learn", "actor": "act"}
 
 
