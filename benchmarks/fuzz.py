@@ -34,7 +34,9 @@ def measure(given: argparse.Namespace) -> list[Row]:
         begun = time.monotonic()
         works = [Path(folder) / str(number) for number in range(PROCESSES)]
         processes = [_start(given, work, number) for number, work in enumerate(works)]
-        outputs = [process.communicate()[1] for process in processes]
+        for process in processes:
+            process.wait()
+        outputs = [(work / "said.txt").read_text() for work in works]
         seconds = time.monotonic() - begun
         told = [json.loads((work / "told.json").read_text()) for work in works]
     for output, process in zip(outputs, processes, strict=True):
@@ -57,7 +59,8 @@ def _start(given: argparse.Namespace, work: Path, number: int) -> subprocess.Pop
     share = -(-given.inputs // PROCESSES)
     words = ["--inputs", str(share), "--seed", str(given.seed * PROCESSES + number)]
     command = [sys.executable, "-m", "benchmarks.fuzz", *words, "--work", str(work)]
-    return subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    with open(work / "said.txt", "w") as said:
+        return subprocess.Popen(command, stdout=said, stderr=said)
 
 
 def work(given: argparse.Namespace) -> None:
@@ -102,7 +105,7 @@ def work(given: argparse.Namespace) -> None:
     for number, parser in enumerate(PARSERS):
         for seed in parser.seeds():
             (corpus / f"{crc32(seed):08x}-{number}").write_bytes(bytes([number]) + seed)
-    flags = [f"-runs={given.inputs}", f"-max_len={LONGEST}", f"-seed={given.seed}", "-timeout=30"]
+    flags = [f"-runs={given.inputs}", f"-max_len={LONGEST}", f"-seed={given.seed}", "-timeout=300"]
     os.chdir(given.work)
     atheris.Setup([sys.argv[0], *flags, str(corpus)], one, custom_mutator=mutate)
     atheris.Fuzz()

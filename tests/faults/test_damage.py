@@ -7,26 +7,22 @@ import subprocess
 import sys
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from robostack import cli
 from robostack import config as configs
-from robostack.core import catalog, clock
+from robostack.core import clock
 from robostack.core.errors import RobostackError
-from robostack.core.guard import Guard
-from robostack.core.loop import Loop
-from robostack.core.plant import GuardedPlant, MockPlant
 from robostack.learner import Training
 from robostack.past import Past
 from robostack.store import wire
 from robostack.store.episode import EpisodeWriter, episode_paths, recover
 from robostack.store.follow import EpisodeFollower
-from robostack.store.run import Run, read_json
+from robostack.store.run import read_json
 from tests.faults import oracle
 from tests.faults.kill_matrix import environment
 from tests.faults.oracle import KIND, SPEC, Oracle
-from tests.faults.supervised import SMALL
+from tests.faults.played import begun, play
 
 TRUTH = Oracle(size=8)
 HURT = 2  # index of the episode that is damaged
@@ -169,32 +165,6 @@ def test_a_file_that_may_not_be_read_is_told_with_the_way_out(whole, tmp_path):
     said, count = done.stdout.splitlines()
     assert f"cannot read {hurt}: permission denied; choose a folder" in said
     assert count == str(COUNT - 1)
-
-
-class Wander:
-    """Explores where the loop asks for it."""
-
-    version = 0
-
-    def act(self, observation: np.ndarray, rng: np.random.Generator | None) -> np.ndarray:
-        del observation
-        return np.full(7, 0.1) if rng is None else rng.uniform(-1, 1, 7)
-
-
-def begun(tmp_path: Path, *settings: str, count: int = 9) -> Run:
-    """A small run's folder with episodes of the mock, as if its actor had made them."""
-    config = configs.override(configs.RunConfig(task="reach", plant="twin"), [*SMALL, *settings])
-    run = Run.create(tmp_path, "reach", configs.as_dict(config))
-    for index in range(count):
-        play(run, index, "demonstration" if index < config.demonstrations else "practice")
-    return run
-
-
-def play(run: Run, index: int, kind: str) -> None:
-    task, robot = catalog.task("reach"), catalog.robot("fr3")
-    plant = GuardedPlant(MockPlant(task), Guard(robot.safety, task.period))
-    writer = EpisodeWriter(run.episodes, Loop(plant, task, robot).spec)
-    Loop(plant, task, robot, recorder=writer).run(Wander(), kind, index, index)
 
 
 @pytest.mark.timeout(100)

@@ -1,22 +1,16 @@
 """Processes killed at random moments: no step that was written is lost, and no transition is another one's."""
 
-import os
-import signal
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from robostack.core import clock
 from robostack.store.episode import EpisodeWriter, episode_paths, read_episode
 from robostack.store.replay import Label, Replay
-from robostack.store.run import Run
-from robostack.study.ledger import lines
 from tests.faults import oracle
 from tests.faults.kill_matrix import ROUNDS, Verdict, run_matrix
 from tests.faults.oracle import CAMERAS, KIND, SPEC, Oracle
 from tests.faults.programs import Settings
-from tests.faults.supervised import Train, training
 
 TRUTH = Oracle(size=8)
 SEED = 11  # of the first oracle episode that a test plays
@@ -111,42 +105,3 @@ def test_kills_anywhere_lose_no_written_step_and_make_no_transition_wrong(tmp_pa
 @pytest.mark.parametrize("name", ROUNDS)
 def test_forty_kills_anywhere(tmp_path, name):
     require_good(run_matrix(tmp_path, ROUNDS[name], 100, kills=40), 40)
-
-
-@pytest.mark.soak
-@pytest.mark.ros
-@pytest.mark.timeout(900)
-def test_killed_run_over_topics_has_the_ledger_of_the_run_that_nobody_touched(tmp_path):
-    """Actor, learner, mirror and guard, each killed; the run goes on by `train --resume`."""
-    settings = ("plant=ros", "steps=300")
-    with training(Train.new(tmp_path / "whole", *settings)) as train:
-        assert train.end(200) == 0, train.out
-    whole = only(tmp_path / "whole")
-    rng = np.random.default_rng(3)
-    victims = rng.permutation(["actor", "learner", "mirror", "guard"] * 2).tolist()
-    train = Train.new(tmp_path / "killed", *settings)
-    while True:
-        with training(train):
-            train.wait(tmp_path / "killed", lambda run: bool(episode_paths(run.episodes)))
-            clock.sleep(rng.uniform(0.0, 3.0))
-            while victims and train.process.poll() is None:
-                try:
-                    victim = victims.pop()
-                    os.kill(train.pid(victim), signal.SIGKILL)
-                except ProcessLookupError:
-                    break
-                print(f"killed {victim}")
-                if victim != "learner":
-                    break
-                clock.sleep(rng.uniform(0.5, 3.0))  # it is started again
-            if train.end(200) == 0:
-                break
-        assert "--resume" in train.out, train.out
-        train = Train.resumed(train.out)
-    assert not victims
-    assert lines(only(tmp_path / "killed").episodes) == lines(whole.episodes)
-
-
-def only(runs) -> Run:
-    (path,) = runs.iterdir()
-    return Run.open(path)
