@@ -167,11 +167,13 @@ def test_handing_over_costs_a_small_part_of_what_writing_costs(tmp_path, spec):
     state.save(tmp_path, Checkpoint(0, arrays, spec))
     writing = time.perf_counter() - start
     writer = Writer(tmp_path, keep=2)
-    start = time.perf_counter()
-    writer.save(Checkpoint(1, arrays, spec))
-    handing = time.perf_counter() - start
+    handing = []
+    for step in range(1, 6):
+        start = time.perf_counter()
+        writer.save(Checkpoint(step, arrays, spec))
+        handing.append(time.perf_counter() - start)
     writer.close()
-    assert state.steps(tmp_path) == [0, 1] and handing < writing / 4
+    assert state.steps(tmp_path)[-1] == 5 and min(handing) < writing / 20
 
 
 def test_about_must_be_json(tmp_path, spec):
