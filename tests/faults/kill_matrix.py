@@ -23,10 +23,13 @@ ROOT = Path(__file__).parents[2]
 VICTIMS = {"actor": 0.35, "courier": 0.25, "server": 0.2, "learner": 0.2}
 NAME = "oracle-fr3-s0"
 PATIENCE_S = 60.0  # until what was played has come through, on a busy machine
-BOTH, PAUSE = (
-    0.15,
-    0.3,
-)  # how often two are killed at once, and how often one stays away for a while
+ROUNDS = {  # of the long form
+    "as on a cell": Settings(size=128),
+    "as fast as it goes": Settings(period=0.0, capacity=2000),
+    "in lockstep": Settings(lockstep=True, period=0.002),
+}
+BOTH = 0.15  # how often two are killed at once
+PAUSE = 0.3  # how often one stays away for a while
 
 
 @dataclass(frozen=True)

@@ -63,7 +63,7 @@ class Tick(NamedTuple):
     version: int  # of the policy
 
 
-@lru_cache(maxsize=4096)
+@lru_cache(maxsize=512)
 def tick(seed: int, frame: int) -> Tick:
     """A few dozen numbers by chance, the same ones every time."""
     rng = np.random.default_rng([seed, frame])
@@ -82,7 +82,7 @@ def tick(seed: int, frame: int) -> Tick:
     )
 
 
-@lru_cache(maxsize=1024)
+@lru_cache(maxsize=64)
 def length(seed: int, most: int = TASK.steps) -> tuple[int, bool]:
     """Steps of the episode with this seed, and whether the task ends it; else the time limit does."""
     rng = np.random.default_rng([seed, 1, 1])
