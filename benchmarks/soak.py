@@ -18,7 +18,7 @@ MINUTES, WARMUP = 60.0, 5.0
 EVERY_S = 10.0
 DISK_GB = 0.1  # for a minute, at both ends together
 # Five times as fast as a cell, and the replay memory is full, so evicting, before the warm-up is over.
-SETTINGS = Settings(size=48, steps=200, period=0.02, capacity=8000, trains=True)
+SETTINGS = Settings(size=48, steps=200, period=0.02, capacity=5000, trains=True)
 TENTH = 10
 
 
@@ -115,7 +115,7 @@ def _watch(found: list[Watched], seconds: float) -> None:
         time.sleep(max(0.0, start + number * EVERY_S - time.monotonic()))
         for each in found:
             each.look()
-        if number % 60 == 30:
+        if number % 30 == 18:
             print(f"{number * EVERY_S / 60:.0f} min: {'; '.join(map(str, found))}", flush=True)
 
 
