@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections import Counter
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -240,7 +241,10 @@ def _tries(lines: list[list[str]]) -> dict[str, _Try]:
 
 def _sizes(run: Run) -> dict[str, int]:
     """Of its episodes. A writer that was killed before its first byte leaves nothing that could be sent."""
-    sizes = {path.name: path.stat().st_size for path in episode_paths(run.episodes)}
+    sizes: dict[str, int] = {}
+    for path in episode_paths(run.episodes):
+        with suppress(FileNotFoundError):  # cut, and put aside at this moment
+            sizes[path.name] = path.stat().st_size
     return {name: size for name, size in sizes.items() if size}
 
 
