@@ -17,7 +17,7 @@ from robostack.store.link.courier import Courier
 from robostack.store.link.keys import Address, require_may_call
 from robostack.store.link.server import LinkServer
 from robostack.store.pulse import Patience
-from robostack.store.run import Run
+from robostack.store.run import Run, read_json
 
 PATIENCE = Patience(first=600.0, later=180.0)  # with a learner
 LOOK_S = 0.2  # s between two looks at learners
@@ -48,10 +48,36 @@ def require(learner: str, folder: Path | None) -> None:
     require_may_call(Address.parse(learner), keys.load(folder, "cell"))
 
 
-def join(run: Path, learner: str, folder: Path | None = None, actor: str = "") -> None:
-    """Ships the run's episodes and fetches its parameters until a signal. Raises RobostackError."""
-    found = keys.load(folder, "cell")
-    asyncio.run(_until_told(Courier(Run.open(run), Address.parse(learner), found, actor).run))
+def join(
+    run: Path,
+    learner: str,
+    folder: Path | None = None,
+    actor: str = "",
+    until_done: bool = False,
+) -> None:
+    """Ships the run's episodes and fetches its parameters until a signal. Raises RobostackError.
+
+    `until_done`: or until the actor is done and the learner has everything.
+    """
+    found = Run.open(run)
+    courier = Courier(found, Address.parse(learner), keys.load(folder, "cell"), actor)
+    asyncio.run(_until_told(lambda stop: _joined(courier, found, stop, until_done)))
+
+
+async def _joined(courier: Courier, run: Run, stop: asyncio.Event, until_done: bool) -> None:
+    done = _when_done(courier, run, stop) if until_done else _nothing()
+    await together(courier.run(stop), done)
+
+
+async def _when_done(courier: Courier, run: Run, stop: asyncio.Event) -> None:
+    """Two looks in a row: the last episode may just have come."""
+    times = 0
+    while times < 2:
+        await asyncio.sleep(LOOK_S)
+        is_over = read_json(run.path / "actor.json", {}).get("phase") == "done"
+        times = times + 1 if is_over and courier.is_even else 0
+    stop.set()
+    await _nothing()
 
 
 async def _served(
@@ -130,6 +156,9 @@ def main(argv: list[str] | None = None) -> int:
     verb.add_argument("--learner", required=True, help="host:port")
     verb.add_argument("--keys", type=Path, help="folder of keygen, its cell/ at least")
     verb.add_argument("--name", default="", help="of this actor, where a run has several")
+    verb.add_argument(
+        "--until-done", action="store_true", help="ends when the learner has the whole run"
+    )
     given = parser.parse_args(argv)
     match given.verb:
         case "keygen":
@@ -140,5 +169,5 @@ def main(argv: list[str] | None = None) -> int:
         case "serve":
             serve(given.runs, given.listen, given.keys, given.learn)
         case "join":
-            join(given.run, given.learner, given.keys, given.name)
+            join(given.run, given.learner, given.keys, given.name, given.until_done)
     return 0

@@ -31,6 +31,7 @@ from robostack.view import View
 from robostack.watch import require_display
 
 LOCK = ".train.lock"  # in the run folder: held by us and by all that we start
+FAREWELL_S = 60.0  # s for a courier to bring what is left when the actor is done
 REMEMBERED = 200  # lines of each process
 # s of silence. A learner compiles without a beat, an actor waits for a cell; the guard holds long before any of these.
 PATIENCE = {
@@ -213,6 +214,19 @@ def _run(run: Run, config: RunConfig, arguments: argparse.Namespace, held: int) 
             words = f": {reason}" if reason else ""
             log.keep(f"[train] stopped: {ended}{words}")
             raise RobostackError(f"{ended}{words} (all output: {log.path})")
+        if arguments.learner:
+            _await_courier(group, log)
+
+
+def _await_courier(group: ProcessGroup, log: Log) -> None:
+    """The last episodes are on their way; a learner that is away must not keep the report back."""
+    deadline = clock.now() + FAREWELL_S
+    while group.status("courier") is None and clock.now() < deadline:
+        time.sleep(0.05)
+    if group.status("courier") != 0:
+        log.write(
+            "[train] the learner has not everything yet; what is missing goes with `robostack link join`"
+        )
 
 
 def _start_learner(
@@ -221,7 +235,7 @@ def _start_learner(
     """Here, or a courier to the machine where it is. They are started again, and nobody else: docs/decisions/0011."""
     program = [sys.executable, "-m", "robostack"]
     if arguments.learner:
-        words = ["link", "join", str(run.path), "--learner", arguments.learner]
+        words = ["link", "join", str(run.path), "--until-done", "--learner", arguments.learner]
         words += ["--keys", str(arguments.keys)] if arguments.keys else []
         patience = PATIENCE["courier"]
         group.start("courier", [*program, *words], patience=patience, may_restart=True)

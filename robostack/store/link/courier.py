@@ -66,6 +66,7 @@ class Courier:
         )
         self.acknowledged: dict[str, m.Ack] = {}  # the newest of each episode, for whoever watches
         self.is_connected = False
+        self.is_even = False  # the learner has everything that is here
         self.is_useful = False  # this connection has brought something to the learner's disk
         self.fetcher = Fetcher(run, self._hello.every, at.metadata(self._keys), self.complain)
         self._complaints: set[str] = set()  # what was said once
@@ -91,6 +92,7 @@ class Courier:
             if self.is_useful:
                 backoff.reset()
             reason, self.is_connected, self.is_useful = lost, False, False
+            self.is_even = False
             await asyncio.sleep(backoff.next())
 
     async def _session(self) -> None:
@@ -157,6 +159,7 @@ class _Exchange:
         began, catching, is_even = clock.now(), 0, False
         while True:
             self.outbox.look()
+            self._courier.is_even = self.outbox.is_even
             while (message := self._next()) is not None:
                 await self._write(message)
                 catching += 0 if is_even or not isinstance(message, m.Piece) else len(message.data)
