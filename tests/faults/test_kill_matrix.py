@@ -1,14 +1,16 @@
 """Processes killed at random moments: no step that was written is lost, and no transition is another one's."""
 
+import os
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
+from robostack.core import clock
 from robostack.store.episode import EpisodeWriter, episode_paths, read_episode
 from robostack.store.replay import Label, Replay
 from tests.faults import oracle
-from tests.faults.kill_matrix import ROUNDS, Verdict, run_matrix
+from tests.faults.kill_matrix import ROUNDS, Matrix, Verdict, run_matrix
 from tests.faults.oracle import CAMERAS, KIND, SPEC, Oracle
 from tests.faults.programs import Settings
 
@@ -105,3 +107,19 @@ def test_kills_anywhere_lose_no_written_step_and_make_no_transition_wrong(tmp_pa
 @pytest.mark.parametrize("name", ROUNDS)
 def test_forty_kills_anywhere(tmp_path, name):
     require_good(run_matrix(tmp_path, ROUNDS[name], 100, kills=40), 40)
+
+
+def test_a_step_that_is_missing_at_the_learner_is_seen(tmp_path):
+    with Matrix(tmp_path, Settings(size=8, steps=8, period=0.001), 0, has_link=False) as matrix:
+        clock.sleep(1.0)
+        matrix.play(1, 0.5)
+        matrix.finish()
+    verdict = matrix.verdict()
+    assert verdict.lost == 0 and not verdict.wrong
+    path = max(episode_paths(matrix.run.episodes)[:-1], key=lambda path: path.stat().st_size)
+    count = len(read_episode(path).steps)
+    os.truncate(path, path.stat().st_size * 2 // 3)
+    verdict = matrix.verdict()
+    assert verdict.lost == count - len(read_episode(path).steps) > 0
+    path.unlink()
+    assert "the episodes are" in matrix.verdict().wrong[0]
