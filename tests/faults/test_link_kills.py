@@ -115,7 +115,7 @@ def test_a_hung_courier_loses_its_place_and_takes_it_again(run, tmp_path, there)
                 with acting(run.episodes, pause=0.02):
                     await eventually(lambda: any("is gone" in line for line in heard))
                 assert clock.now() - began < SILENCE_S + 3.0
-                await eventually(lambda: any("has been silent for" in line for line in heard))
+                await eventually(lambda: any("is gone (silent for" in line for line in heard))
                 join.process.send_signal(signal.SIGCONT)
                 await eventually(lambda: is_same(run.episodes, there))
 

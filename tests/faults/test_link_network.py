@@ -79,7 +79,9 @@ def test_a_half_open_connection_is_noticed_by_both_ends_and_replaced(run, tmp_pa
             # Another actor of this name would have to wait no longer than that either.
             proxy.stall()
             proxy.is_dead = True
-            await eventually(lambda: "the actor of run is gone" in heard[-2], SILENCE_S + 2.0)
+            await eventually(
+                lambda: "the actor of run is gone (silent for" in heard[-1], SILENCE_S + 2.0
+            )
 
     asyncio.run(main())
 

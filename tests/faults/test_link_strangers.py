@@ -127,7 +127,7 @@ def test_fuzzed_conversations_end_in_a_line_and_do_not_disturb_an_actor(
                     assert (await converse(address, talk)).isprintable()
             await eventually(lambda: is_same(run.episodes, there))
             assert len(said) == 1
-            assert len(heard) > len(talks) / 2
+            assert len(heard) > 20
             assert all(line.isprintable() for line in heard)
             assert not any("link failed" in line for line in heard), capsys.readouterr()
 
@@ -175,7 +175,7 @@ def test_a_full_disk_at_the_learner_stops_one_run_until_there_is_room(tmp_path):
 
         async def main():
             async with (
-                serving(runs) as (address, _),
+                serving(runs) as (address, heard),
                 joining(full, address) as (courier, said),
                 joining(other, address) as (neighbour, theirs),
             ):
@@ -186,7 +186,7 @@ def test_a_full_disk_at_the_learner_stops_one_run_until_there_is_room(tmp_path):
                 await eventually(lambda: is_same(other.episodes, runs / "other/episodes"))
                 assert len(theirs) == 1 and neighbour.is_connected
                 await asyncio.sleep(2.0)
-                assert len(said) < 6, said
+                assert len(said) < 6 and len(heard) < 8, (said, heard)
                 for name, size in before.items():
                     assert os.path.getsize(disk / "episodes" / name) >= size
                 ballast.unlink()

@@ -88,7 +88,7 @@ class Courier:
             if self.is_connected:
                 self._say(f"the learner is lost ({lost}); everything is kept here until it is back")
             elif lost != reason:
-                self._say(f"no learner at {self._learner} yet ({lost}); trying until there is")
+                self._say(f"no learner at {self._learner} ({lost}); trying until there is")
             if self.is_useful:
                 backoff.reset()
             reason, self.is_connected, self.is_useful = lost, False, False

@@ -172,8 +172,8 @@ def require_room(folder: Path) -> None:
     """Raises Unavailable while the disk is as good as full."""
     with explained("look at the disk of", folder):
         stat = os.statvfs(folder)
-    if (free := stat.f_bavail * stat.f_frsize) < ROOM:
-        raise Unavailable(f"the disk of {folder} is full: {free / 1e6:.1f} MB are free")
+    if stat.f_bavail * stat.f_frsize < ROOM:
+        raise Unavailable(f"the disk of {folder} is full; make room there")
 
 
 def digest(path: Path, size: int) -> str:

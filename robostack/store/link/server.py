@@ -25,6 +25,7 @@ from robostack.store.run import Run, write_json
 POLL_S = 0.05  # s between two looks for new parameters
 SIGN_S = 0.25  # s between two looks at learner.json
 WAITING = 32  # messages that came and are not on the disk yet
+REMEMBERED = 1000  # refusals
 FAREWELL_S = 1.0  # s for the courier to read why
 
 
@@ -75,6 +76,7 @@ class LinkServer:
         self._seats: dict[tuple[str, str], Seat] = {}
         self._receivers: dict[tuple[str, str], Receiver] = {}
         self._folders = RunFolders(runs)
+        self._refused: dict[str, str] = {}  # the newest refusal of each host
         self._server: grpc.aio.Server | None = None
 
     @property
@@ -119,13 +121,24 @@ class LinkServer:
         try:
             await self._serve(context)
             return
+        except grpc.aio.AbortError:
+            raise
         except RobostackError as error:
             code, line = _code(error), m.printable(str(error))
         except Exception:  # a bug of ours must not take the others' server down
             traceback.print_exc()
             code, line = grpc.StatusCode.INTERNAL, "the learner's link failed; see its log"
-        self._say(f"{context.peer()}: {line}")
+        self._say_once(context.peer(), line)
         await context.abort(code, line)
+
+    def _say_once(self, peer: str, line: str) -> None:
+        """Who is refused calls again every second or two."""
+        host = peer.rpartition(":")[0]
+        if self._refused.get(host) != line:
+            if len(self._refused) > REMEMBERED:
+                self._refused.clear()
+            self._refused[host] = line
+            self._say(f"{peer} is refused: {line}")
 
     async def _serve(self, context: Any) -> None:
         try:
@@ -141,10 +154,11 @@ class LinkServer:
             await self._converse(seat, context)
         except RobostackError as error:
             await _farewell(context, error)
-            raise
+            await context.abort(_code(error), m.printable(str(error)))
 
     async def _converse(self, seat: Seat, context: Any) -> None:
         """Until the courier goes, or its seat is free for another reason."""
+        reason = "it hung up"
         try:
             await context.write(m.encode(m.Welcome()))
             self._say(f"{seat.name} is connected from {context.peer()}")
@@ -156,11 +170,15 @@ class LinkServer:
                 self._tell(seat, line),
                 self._watch(seat, line),
             )
+        except RobostackError as error:
+            reason = m.printable(str(error))
+            raise
         finally:
             key = (seat.hello.run, seat.hello.actor)
             if self._seats.get(key) is seat:
                 del self._seats[key]
-            self._say(f"{seat.name} is gone; {seat.size / 1e6:.1f} MB came")
+            self._refused.clear()
+            self._say(f"{seat.name} is gone ({reason}); {seat.size / 1e6:.1f} MB came")
 
     def _require_token(self, context: Any) -> None:
         given = dict(context.invocation_metadata() or ()).get(at.TOKEN, "")
@@ -263,7 +281,7 @@ class LinkServer:
         """Says that we live; ends when the courier does not, or sits elsewhere."""
         while True:
             if clock.now() - seat.heard > self._silence:
-                silence = f"{seat.name} has been silent for {self._silence:.0f} s"
+                silence = f"silent for {self._silence:.0f} s"
                 raise Refusal(grpc.StatusCode.DEADLINE_EXCEEDED, silence)
             try:
                 async with asyncio.timeout(min(at.BEAT_S, self._silence / 4)):
@@ -271,7 +289,7 @@ class LinkServer:
             except TimeoutError:
                 await line.write(m.Beat())
                 continue
-            raise Refusal(grpc.StatusCode.ABORTED, f"{seat.name} called again")
+            raise Refusal(grpc.StatusCode.ABORTED, "it called again")
 
     async def _fetch(self, request: bytes, context: Any) -> bytes:
         """A part of a version of the parameters."""
