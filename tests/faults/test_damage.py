@@ -115,6 +115,23 @@ def test_a_follower_without_a_voice_raises_once_and_goes_on(whole, tmp_path, nam
     assert follower.poll() == []
 
 
+@pytest.mark.parametrize("name", DAMAGE)
+def test_verify_names_what_is_damaged(whole, tmp_path, name, capsys):
+    folder = Path(shutil.copytree(whole, tmp_path / "episodes"))
+    DAMAGE[name][0](path := folder / f"{HURT:06d}-{KIND}.mcap")
+    status = cli.main(["episodes", "verify", str(folder)])
+    said = capsys.readouterr()
+    if status == 2:  # nothing that can be read at all
+        assert (
+            not path.is_file() and said.err.count("\n") == 1 and f"cannot read {path}" in said.err
+        )
+        return
+    [line] = [line for line in said.out.splitlines() if line.startswith(str(path))]
+    assert ("  cut: " if name in QUIET else "  damaged at byte ") in line
+    assert status == (0 if name in QUIET else 1)
+    assert f"{COUNT} files: {COUNT - 1} ok, 1 " in said.out
+
+
 def test_names_that_almost_fit_are_nobodys_business(whole, tmp_path):
     folder = Path(shutil.copytree(whole, tmp_path / "episodes"))
     names = "000007-.mcap 00008-practice.mcap 000009-practice.mcap~ .000010-practice.mcap a.mcap"
