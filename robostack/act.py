@@ -67,7 +67,7 @@ class Actor:
         self.progress = Progress(run.path / "actor.json")
         parts = {"plant": plant, "task": self._task, "robot": robot, "on_tick": self._on_tick}
         self._spec = (spec := Loop(**parts).spec)
-        memory = spool.place(run.id)
+        memory = spool.place(run.seat)
         with explained("bring steps of before to", run.episodes):
             for name in spool.recover(run.episodes, memory):
                 print(f"{name}: the last steps came from memory", flush=True)

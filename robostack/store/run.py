@@ -99,6 +99,12 @@ class Run:
         return str(read_json(path)["id"])
 
     @property
+    def seat(self) -> str:
+        """Tells this folder from its copies and from those of the run's other actors, until it moves to another disk."""
+        stat = self.path.stat()
+        return f"{self.id}-{stat.st_dev:x}-{stat.st_ino:x}"
+
+    @property
     def config(self) -> dict[str, Any]:
         return read_json(self.path / "config.json", {})
 

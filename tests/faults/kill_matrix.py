@@ -89,7 +89,7 @@ class Matrix:
         for process in self.alive.values():
             process.kill()
             process.wait()
-        if memory := spool.place(self.run.id):
+        if memory := spool.place(self.run.seat):
             shutil.rmtree(memory, ignore_errors=True)
 
     def start(self, name: str) -> None:

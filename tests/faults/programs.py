@@ -91,7 +91,7 @@ def act(run: Run) -> None:
     with held(run.path / ".actor.lock"):
         if settings.lockstep:
             past.Past(run.episodes, is_lockstep=True)  # puts a cut one aside
-        memory = spool.place(run.id)
+        memory = spool.place(run.seat)
         spool.recover(run.episodes, memory)
         writer = EpisodeWriter(run.episodes, SPEC, None if settings.lockstep else memory)
         journal = Journal(run.path / "actor.journal")

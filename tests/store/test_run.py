@@ -83,3 +83,13 @@ def test_json_that_is_missing_or_broken(tmp_path):
     (tmp_path / "a.json").write_bytes(b'{"half": ')
     with pytest.raises(RobostackError, match=r"a.json is not JSON"):
         read_json(tmp_path / "a.json")
+
+
+def test_a_copy_of_a_run_has_its_id_and_a_seat_of_its_own(tmp_path):
+    """Or steps that wait in memory for one of two actors would go to the other's files."""
+    run = Run.create(tmp_path, "reach")
+    first = run.seat
+    copy = Run(Path(shutil.copytree(run.path, tmp_path / "copy")))
+    assert copy.id == run.id and copy.seat != first
+    moved = Run(run.path.rename(tmp_path / "moved"))
+    assert moved.seat == first
