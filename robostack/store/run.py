@@ -100,7 +100,7 @@ class Run:
 
     @property
     def seat(self) -> str:
-        """Tells this folder from its copies and from those of the run's other actors, until it moves to another disk."""
+        """Tells this folder from its copies and from other actors' folders of this run, on this machine."""
         stat = self.path.stat()
         return f"{self.id}-{stat.st_dev:x}-{stat.st_ino:x}"
 
