@@ -39,8 +39,11 @@ def serve(
     """Receives runs into `runs` until a signal; with `learns` each gets a learner. Raises RobostackError."""
     server = LinkServer(runs, keys.load(folder, "learner"))
     with ExitStack() as stack:
-        teaching = _teach(server, stack) if learns else _nothing()
-        asyncio.run(_served(server, Address.parse(listen), runs, teaching))
+
+        async def teach() -> None:
+            await (_teach(server, stack) if learns else _nothing())
+
+        asyncio.run(_served(server, Address.parse(listen), runs, teach))
 
 
 def require(learner: str, folder: Path | None) -> None:
@@ -81,12 +84,12 @@ async def _when_done(courier: Courier, run: Run, stop: asyncio.Event) -> None:
 
 
 async def _served(
-    server: LinkServer, listen: Address, runs: Path, work: Coroutine[Any, Any, None]
+    server: LinkServer, listen: Address, runs: Path, work: Callable[[], Coroutine[Any, Any, None]]
 ) -> None:
     bound = await server.start(listen)
     print(f"listening at {bound}; runs go to {runs}", flush=True)
     try:
-        await _until_told(lambda stop: together(_wait(stop), work))
+        await _until_told(lambda stop: together(_wait(stop), work()))
     finally:
         await server.stop()
 
