@@ -171,7 +171,7 @@ def test_a_pulled_cable_is_noticed_and_survived(run, tmp_path, there):
             with acting(run.episodes, pause=0.02):
                 began = clock.now()
                 join.wait_for("is lost (silent for 8 s)")
-                assert clock.now() - began < 10.0
+                assert clock.now() - began < 12.0  # 8, and what a busy machine adds
                 cable.shape()
             asyncio.run(eventually(lambda: is_same(run.episodes, there), 20))
 
