@@ -30,6 +30,7 @@ ROUNDS = {  # of the long form
     "in lockstep": Settings(lockstep=True, period=0.002),
 }
 BOTH = 0.15  # how often two are killed at once
+AT_WORK = 0.6  # how often none is killed before actor and learner have done something
 PAUSE = 0.3  # how often one stays away for a while
 
 
@@ -117,6 +118,8 @@ class Matrix:
         chances = np.array([VICTIMS[name] for name in names])
         while self.kills.total() < kills:
             clock.sleep(self._rng.uniform(0.05, longest))
+            if self._rng.random() < AT_WORK:
+                self._wait_for_work()
             count = 2 if self._rng.random() < BOTH else 1
             drawn = self._rng.choice(names, count, replace=False, p=chances / chances.sum())
             victims = [str(name) for name in drawn]
@@ -125,6 +128,15 @@ class Matrix:
                 clock.sleep(self._rng.uniform(0.0, longest))
             for name in victims:
                 self.start(name)
+
+    def _wait_for_work(self) -> None:
+        """On a busy machine a process may start for longer than it lives: lets actor and learner do something."""
+        journals = [self.run.path / "actor.journal", self.learner_run.path / "learner.journal"]
+        before = [len(told(path)) for path in journals]
+        self._wait(
+            "work",
+            lambda: all(len(told(p)) > n for p, n in zip(journals, before, strict=True)),
+        )
 
     def finish(self) -> None:
         """Lets everything come through, then ends all four in order."""
