@@ -126,7 +126,8 @@ class SlowDisk:
     """Takes over `write_whole` where checkpoints are written: it waits to be told, or says no."""
 
     def __init__(self, monkeypatch):
-        self.go, self.error, self._write = threading.Event(), None, state.write_whole
+        self.go, self._write = threading.Event(), state.write_whole
+        self.error: Exception | None = None
         monkeypatch.setattr(state, "write_whole", self)
 
     def __call__(self, path, data):
