@@ -28,13 +28,17 @@ LIBRARIES = (
     "cv2",
     "gymnasium",
     "mcap",
+    "rosbags",
     "safetensors",
+    "grpc",
+    "cryptography",
     "matplotlib",
     "rich",
 )
 PACKAGE = {
     "yaml": "pyyaml",
     "cv2": "opencv-python",
+    "grpc": "grpcio",
 }  # import name -> name on PyPI, where they differ
 MENDS_PYTHON = "use Python 3.11, 3.12 or 3.13: make PYTHON=/path/to/python3.12 setup"
 
