@@ -9,12 +9,13 @@ disk when the tick ends.
 import json
 import struct
 from collections.abc import Iterator, Mapping
+from io import BufferedReader
 from pathlib import Path
 from typing import Any
 from zlib import crc32
 
 import numpy as np
-from mcap.reader import make_reader
+from mcap.reader import SeekingReader
 from mcap.writer import MCAP0_MAGIC, IndexType, Writer
 
 from robostack import __version__
@@ -126,14 +127,24 @@ def outcome(path: Path) -> dict[str, Any] | None:
     """What `finish` was told, or None where it was not or by an older robostack. Raises OSError, ValueError."""
     if not is_finished(path):
         return None
-    with open(path, "rb") as file:
-        for record in make_reader(file).iter_metadata():
+    with open(path, "rb", buffering=0) as raw, _Frugal(raw) as file:
+        reader = SeekingReader(file, record_size_limit=_MOST_BYTES)
+        if reader.get_summary() is None:  # it would look for them from the file's beginning
+            return None
+        for record in reader.iter_metadata():
             if record.name == OUTCOME:
                 text = record.metadata["json"]
                 if record.metadata["crc32"] != str(crc32(text.encode())):
                     raise ValueError("its last record is damaged")
                 return json.loads(text)
     return None
+
+
+class _Frugal(BufferedReader):
+    """A file for readers that believe any length that stands in it: they get no more than a record may have."""
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        return super().read(min(_MOST_BYTES if size is None or size < 0 else size, _MOST_BYTES))
 
 
 class Chain:

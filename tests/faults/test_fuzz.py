@@ -1,6 +1,9 @@
 """Whatever bytes come, each parser answers with what they are, or with one documented error."""
 
 import random
+import resource
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -128,6 +131,29 @@ def test_an_outcome_with_a_value_that_cannot_be_is_refused(path):
             data[:place] + data[place:].replace(b'"person_steps": ', b'"person_steps":-', 1)
         )
         outcome(path)
+
+
+@pytest.mark.parametrize("size", [100, 3 << 30])
+def test_a_file_that_claims_something_huge_at_its_end_is_refused_before_memory_is_taken(path, size):
+    """A footer may point anywhere: here to a record whose name has three gigabytes."""
+    data = path.read_bytes()
+    huge = b"\x0c" + size.to_bytes(8, "little") + (3 << 30).to_bytes(4, "little")
+    footer = b"\x02" + (20).to_bytes(8, "little") + len(data).to_bytes(8, "little") + bytes(12)
+    path.write_bytes(data + huge + footer + wire.MCAP0_MAGIC)
+    with memory_limited(), pytest.raises(Damaged):
+        outcome(path)
+
+
+@contextmanager
+def memory_limited() -> Iterator[None]:
+    """A gigabyte more, or MemoryError."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_AS)
+    now = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+    resource.setrlimit(resource.RLIMIT_AS, (now + (1 << 30), hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_AS, (soft, hard))
 
 
 def test_a_number_beyond_all_floats_in_a_config_is_refused():
