@@ -25,6 +25,7 @@ LONGEST = 40_000  # bytes
 def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--inputs", type=int, default=INPUTS)
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--findings", type=Path, help="a folder for inputs that show a finding")
     parser.add_argument("--work", type=Path, help=argparse.SUPPRESS)  # we are one of the processes
 
 
@@ -48,8 +49,11 @@ def measure(given: argparse.Namespace) -> list[Row]:
     findings = {key: line for each in told for key, line in each["findings"].items()}
     parsers = {name: sum(each["parsers"][name] for each in told) for name in told[0]["parsers"]}
     print(f"{count} inputs in {seconds:.0f} s, {count / seconds:.0f}/s: {parsers}")
-    for key, line in findings.items():
-        print(f"finding: {key}: {line}")
+    for number, (key, (line, data)) in enumerate(findings.items()):
+        print(f"finding {number}: {key}: {line}; {len(data) // 2} bytes from {data[:40]}")
+        if given.findings:
+            given.findings.mkdir(parents=True, exist_ok=True)
+            (given.findings / f"{number}.bin").write_bytes(bytes.fromhex(data))
     wrong = sum(each["wrong"] for each in told)
     return [row("B.10", count), row("B.10b", wrong, failed=count < INPUTS)]
 
@@ -87,7 +91,7 @@ def work(given: argparse.Namespace) -> None:
                 while where and where.tb_next:
                     where = where.tb_next
                 line = f"{parser.name}: {type(error).__name__} at line {where and where.tb_lineno}"
-                told["findings"].setdefault(line, f"{error!s:.200}; {data[1:].hex()[:4000]}")
+                told["findings"].setdefault(line, (f"{error!s:.200}", data[1:].hex()))
         if told["inputs"] in (given.inputs, given.inputs // 2):
             (given.work / "told.json").write_text(json.dumps(told))
 
