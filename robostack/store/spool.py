@@ -90,7 +90,8 @@ class SpooledFile:
             with self._changed:
                 self._error = error
                 self._changed.notify_all()
-            if isinstance(error, FileExistsError):  # somebody else's: nothing may be added to it later
+            if isinstance(error, FileExistsError):
+                # Somebody else's file: nothing may be added to it later.
                 shutil.rmtree(self._memory)
 
     def _next(self) -> list[tuple[Path, bytes]]:
