@@ -27,6 +27,7 @@ from robostack.store.run import Run, read_json
 
 POLL_S = 0.01  # s between two looks for new steps
 NOTES_S = 0.25  # s between two looks at actor.json and the names of versions
+REMEMBERED = 100  # episodes
 LOCK = ".courier.lock"
 
 
@@ -64,12 +65,18 @@ class Courier:
             text,
             bool(config.get("lockstep")),
         )
-        self.acknowledged: dict[str, m.Ack] = {}  # the newest of each episode, for whoever watches
+        self.acknowledged: dict[str, m.Ack] = {}  # of the newest episodes, for whoever watches
         self.is_connected = False
         self.is_even = False  # the learner has everything that is here
         self.is_useful = False  # this connection has brought something to the learner's disk
         self.fetcher = Fetcher(run, self._hello.every, at.metadata(self._keys), self.complain)
         self._complaints: set[str] = set()  # what was said once
+
+    def heard_ack(self, ack: m.Ack) -> None:
+        """Remembers it; those of old episodes go."""
+        self.acknowledged[ack.episode] = ack
+        if len(self.acknowledged) > REMEMBERED:
+            del self.acknowledged[next(iter(self.acknowledged))]
 
     async def run(self, stop: asyncio.Event) -> None:
         """Ships and fetches until `stop` is set, through every break."""
@@ -193,7 +200,7 @@ class _Exchange:
                     self.outbox.acknowledged(ack)
                     self._window.acknowledged(ack.episode, ack.received, clock.now())
                     self._courier.is_useful = True
-                    self._courier.acknowledged[ack.episode] = ack
+                    self._courier.heard_ack(ack)
                 case m.Have() as have:
                     self._answered(have)
                 case m.Refused() as refused:

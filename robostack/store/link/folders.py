@@ -57,6 +57,8 @@ class RunFolders:
         """Versions not told yet: all in their order in lockstep, else the newest."""
         folder, found = run.params, []
         there = params.versions(folder)
+        for gone in told.keys() - set(there):
+            del told[gone]
         for version in there if every else there[-1:]:
             path = params.path_of(folder, version)
             try:
