@@ -68,7 +68,13 @@ def require_whole_files(run: Run) -> None:
 
 
 @pytest.mark.timeout(240)
-@pytest.mark.parametrize("is_lockstep", [True, False], ids=["lockstep", "real time"])
+@pytest.mark.parametrize(
+    "is_lockstep",
+    [
+        pytest.param(True, id="lockstep", marks=pytest.mark.soak),
+        pytest.param(False, id="real time"),
+    ],
+)
 def test_a_run_on_a_full_disk_ends_in_one_line_and_goes_on_when_there_is_room(
     small_disk, is_lockstep
 ):

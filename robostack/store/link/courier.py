@@ -27,7 +27,7 @@ from robostack.store.run import Run, read_json
 
 POLL_S = 0.01  # s between two looks for new steps
 NOTES_S = 0.25  # s between two looks at actor.json and the names of versions
-REMEMBERED = 100  # episodes
+REMEMBERED = 100  # episodes whose newest acknowledgement is kept
 LOCK = ".courier.lock"
 
 
