@@ -111,6 +111,7 @@ def work(given: argparse.Namespace) -> None:
             (corpus / f"{crc32(seed):08x}-{number}").write_bytes(bytes([number]) + seed)
     flags = [f"-runs={given.inputs}", f"-max_len={LONGEST}", f"-seed={given.seed}", "-timeout=300"]
     os.chdir(given.work)
+    tempfile.tempdir = str(given.work)  # libFuzzer ends us without a chance to clean up
     atheris.Setup([sys.argv[0], *flags, str(corpus)], one, custom_mutator=mutate)
     atheris.Fuzz()
 

@@ -1,7 +1,6 @@
 """Everything that parses what others wrote: what each may raise, and real inputs to begin from."""
 
 import json
-import os
 import random
 import tempfile
 from collections.abc import Callable
@@ -19,7 +18,7 @@ from robostack.core.errors import RobostackError
 from robostack.core.spec import Spec
 from robostack.core.types import Sample
 from robostack.store import episode as episodes
-from robostack.store import params, sensors, spool, state, verify, wire
+from robostack.store import params, sensors, state, verify, wire
 from robostack.store.link import keys
 from robostack.store.link import message as m
 from tests.faults import oracle
@@ -109,10 +108,13 @@ def _picture() -> list[bytes]:
 
 
 @cache
+def _folder() -> tempfile.TemporaryDirectory:
+    return tempfile.TemporaryDirectory(prefix="robostack-parsers-")
+
+
 def _file() -> Path:
-    """One that is written again and again, in memory where there is any."""
-    base = spool.MEMORY if os.access(spool.MEMORY, os.W_OK) else None
-    return Path(tempfile.mkdtemp(prefix="robostack-parsers-", dir=base)) / "000003-practice.mcap"
+    """One that is written again and again."""
+    return Path(_folder().name) / "000003-practice.mcap"
 
 
 def _with_file(parse: Callable[[Path], object]) -> Callable[[bytes], object]:
