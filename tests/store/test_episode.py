@@ -135,7 +135,8 @@ def test_files_of_format_1_are_still_read(make_episode):
     found = recover(Path(__file__).parent / "format_1.mcap")
     assert found.is_complete
     assert_same(found.episode, replace(make_episode(), header=found.episode.header))
-    assert outcome(Path(__file__).parent / "format_1.mcap").steps == 3
+    became = outcome(Path(__file__).parent / "format_1.mcap")
+    assert became and became.steps == 3
 
 
 def test_a_reader_sees_each_whole_step_while_the_episode_runs(tmp_path, spec, make_episode):

@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -93,7 +94,8 @@ def test_rosbags_reads_every_sample_with_its_time(recorded):
         poses = [c for c in reader.connections if c.topic == "/current_pose"]
         stamps = []
         for connection, _, raw in reader.messages(poses):
-            time = reader.deserialize(raw, connection.msgtype).header.stamp
+            pose: Any = reader.deserialize(raw, connection.msgtype)
+            time = pose.header.stamp
             stamps.append(time.sec + time.nanosec * 1e-9)
     for topic in ("/current_pose", "/external_wrench", "/task/target", "/target_pose"):
         assert counts[topic] == len(episode.steps) + 1
