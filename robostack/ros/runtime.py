@@ -17,7 +17,7 @@ from typing import Any
 
 from robostack.core import clock
 from robostack.core.errors import BadValue, Unavailable
-from robostack.ros import environment
+from robostack.ros import environment, leftovers
 from robostack.store import pulse
 
 try:
@@ -79,6 +79,7 @@ class Session:
 
     def __init__(self, name: str, namespace: str = "", args: Sequence[str] = ()):
         environment.prepare()
+        leftovers.sweep()
         self.context = rclpy.Context()
         self.failure: BaseException | None = None
         try:
