@@ -17,7 +17,7 @@ from robostack.store import spool
 from robostack.store.episode import EpisodeWriter, episode_paths, recover
 from robostack.store.spool import SpooledFile
 
-# Writes steps as fast as it can to a disk that takes 50 ms for each sync, and says after each that it is written.
+# Writes steps as fast as it can to a disk that takes 0.5 s for each sync, and says after each that it is written.
 WRITER = """
 import os, sys, time
 from pathlib import Path
@@ -25,7 +25,7 @@ import numpy as np
 from robostack.core.spec import Spec, Term
 from robostack.core.types import EpisodeHeader, Step, Who
 from robostack.store.episode import EpisodeWriter
-os.fdatasync = lambda handle: time.sleep(0.05)
+os.fdatasync = lambda handle: time.sleep(0.5)
 spec = Spec((Term("x", 3, "m", "base", (1.0,) * 3),), (Term("u", 2, "m", "tool", (1.0,) * 2),), 0.1)
 writer = EpisodeWriter(Path(sys.argv[1]), spec, Path(sys.argv[2]))
 writer.begin(EpisodeHeader(0, "practice", "", "", "", 0, spec.digest, ""), np.zeros(3))

@@ -309,9 +309,10 @@ def _spec(first: Transition, period: float, source: Path) -> tuple[Spec, dict[st
 
 
 def _state(seen: Mapping[str, np.ndarray]) -> np.ndarray:
-    """(n,) float32. Of several stacked ones the newest."""
+    """(n,) float32. Of several stacked ones the newest; what is too large for it is infinite, and refused as such."""
     state = seen["state"]
-    return np.asarray(state[-1] if state.ndim > 1 else state, np.float32).reshape(-1)
+    with np.errstate(over="ignore"):
+        return np.asarray(state[-1] if state.ndim > 1 else state, np.float32).reshape(-1)
 
 
 def _newest(pictures: np.ndarray) -> np.ndarray:

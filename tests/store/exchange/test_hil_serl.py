@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from robostack.core.errors import RobostackError
@@ -306,6 +306,7 @@ def test_what_is_no_file_is_refused_at_once(tmp_path):
 
 
 @settings(max_examples=40)
+@example(places=[(0.7423123588167865, 72)])  # a state too large for float32
 @given(places=st.lists(st.tuples(st.floats(0, 1), st.integers(0, 255)), min_size=1, max_size=4))
 def test_flipped_bytes_end_in_episodes_or_one_line(tmp_path_factory, places):
     folder = tmp_path_factory.getbasetemp()
