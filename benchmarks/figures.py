@@ -64,6 +64,17 @@ FIGURES = (
         "faults",
     ),
     Figure("B.2b", f"{KILLS}: transitions checked", "", "transitions", "faults"),
+    Figure(
+        "B.3",
+        "runs killed at random moments and resumed that end bit-equal to the uninterrupted one",
+        ">= 20",
+        "of 20",
+        "resume",
+    ),
+    Figure(
+        "B.3b", f"{CHECKPOINT}, one a second, against none, same run", ">= 0.95", "x", "checkpoint"
+    ),
+    Figure("B.3c", "what a checkpoint holds training up: longest", "", "ms", "checkpoint"),
     Figure("B.4", f"{PIXELS} read from disk into the replay memory", ">= 3000", "1/s", "ingest"),
     Figure("B.4b", f"{PIXELS} written to disk, a step at a time", "", "1/s", "ingest"),
     Figure(
@@ -88,17 +99,6 @@ FIGURES = (
         "stall",
     ),
     Figure("B.7b", "the longest of these ticks", "", "ms", "stall"),
-    Figure(
-        "B.3",
-        "runs killed at random moments and resumed that end bit-equal to the uninterrupted one",
-        ">= 20",
-        "of 20",
-        "resume",
-    ),
-    Figure(
-        "B.3b", f"{CHECKPOINT}, one a second, against none, same run", ">= 0.95", "x", "checkpoint"
-    ),
-    Figure("B.3c", "what a checkpoint holds training up: longest", "", "ms", "checkpoint"),
     Figure(
         "B.8",
         f"{PIXELS} over the link on loopback, TLS and token, durable at the receiver",
