@@ -16,10 +16,9 @@ from robostack.store.link.connection import together
 from robostack.store.link.courier import Courier
 from robostack.store.link.keys import Address, require_may_call
 from robostack.store.link.server import LinkServer
-from robostack.store.pulse import Patience
+from robostack.store.pulse import LEARNER
 from robostack.store.run import Run, read_json
 
-PATIENCE = Patience(first=600.0, later=180.0)  # with a learner
 LOOK_S = 0.2  # s between two looks at learners
 EXAMPLES = """
 on the learner's machine; then copy keys/cell to the cell:
@@ -109,7 +108,7 @@ async def _teach(server: LinkServer, stack: ExitStack) -> None:
         for path in {run.path for run in server.runs} - learners.keys():
             learners[path] = group = stack.enter_context(ProcessGroup())
             words = [sys.executable, "-m", "robostack", "learn", str(path)]
-            group.start(f"learner of {path.name}", words, patience=PATIENCE, may_restart=True)
+            group.start(f"learner of {path.name}", words, patience=LEARNER, may_restart=True)
         for path, group in learners.items():
             if group and (ended := group.poll()):
                 print(f"{ended}; go on with: robostack learn {path}", flush=True)

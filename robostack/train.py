@@ -1,14 +1,10 @@
 """Door `train`: a cell, an actor and a learner as separate processes, one view of them, and a report at the end."""
 
 import argparse
-import re
 import shlex
 import signal
 import sys
 import time
-from collections import defaultdict, deque
-from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -20,11 +16,11 @@ from robostack import link, retell
 from robostack.config import RunConfig, add_choices, chosen
 from robostack.core import clock
 from robostack.core.errors import BadValue, RobostackError
+from robostack.log import Log
 from robostack.ros import environment, launch_file
 from robostack.ros.processes import NODE, Ended, ProcessGroup
 from robostack.store import lock
-from robostack.store.disk import explained
-from robostack.store.pulse import Patience
+from robostack.store.pulse import LEARNER, Patience
 from robostack.store.run import Run, read_json, versions
 from robostack.twin import render
 from robostack.view import View
@@ -32,53 +28,12 @@ from robostack.watch import require_display
 
 LOCK = ".train.lock"  # in the run folder: held by us and by all that we start
 FAREWELL_S = 60.0  # s for a courier to bring what is left when the actor is done
-REMEMBERED = 200  # lines of each process
 # s of silence. A learner compiles without a beat, an actor waits for a cell; the guard holds long before any of these.
 PATIENCE = {
-    "learner": Patience(first=600.0, later=300.0),
+    "learner": LEARNER,
     "actor": Patience(300.0, 120.0),
     "courier": Patience(60.0, 60.0),
 }
-# What a door prints before it exits, or an exception's line. JAX's tracebacks end in a remark on themselves.
-MESSAGE = re.compile(
-    r"robostack \w+: |thread \S+ died: |([A-Za-z_]\w*\.)*[A-Z]\w*(Error|Exception|Interrupt|Exit)\b"
-)
-
-
-class Log:
-    """Owns log.txt and the last words of each process. Lines come from several threads: "[actor] …"."""
-
-    def __init__(self, path: Path, show: Callable[[str], None]):
-        self.path, self._show = path, show
-        self._said: dict[str, deque[str]] = defaultdict(lambda: deque(maxlen=REMEMBERED))
-        with explained("write", path):
-            # Unbuffered: nothing waits that a full disk could refuse when it is closed.
-            self._file = open(path, "ab", buffering=0)  # noqa: SIM115
-
-    def write(self, line: str) -> None:
-        """Remembers, shows, writes. A full disk or closed terminal takes its part only: the reason comes through."""
-        name, _, text = line.removeprefix("[").partition("] ")
-        self._said[name].append(text)
-        with suppress(OSError):
-            self._show(line)
-        self.keep(line)
-
-    def keep(self, line: str) -> None:
-        """Only writes it: the terminal is told in another way."""
-        with suppress(OSError):
-            self._file.write(f"{line}\n".encode())
-
-    def reason(self, name: str) -> str:
-        """Why a process ended, in its words: its last line that is a message; "" where it said nothing."""
-        said = [text for text in list(self._said[name]) if text.strip()]
-        messages = [text for text in said if MESSAGE.match(text) or text.startswith(f"{name}: ")]
-        return (messages or said or [""])[-1].strip()
-
-    def __enter__(self) -> "Log":
-        return self
-
-    def __exit__(self, *_) -> None:
-        self._file.close()
 
 
 def main(argv: list[str] | None = None, prog: str = "robostack train") -> int:

@@ -26,7 +26,7 @@ from robostack.core.errors import BadValue, RobostackError, SpecMismatch
 from robostack.core.observe import pictures
 from robostack.core.spec import Spec
 from robostack.core.types import Episode, EpisodeHeader, Samples, Step, Who
-from robostack.store import schema, sensors, wire
+from robostack.store import reading, schema, sensors, wire
 from robostack.store.disk import explained
 
 _NAME = re.compile(r"(\d{6,})-.+\.mcap")
@@ -199,7 +199,7 @@ def recover(
     """As `read_episode`, and whether the episode is complete. Without pictures it takes less memory."""
     with _reading(path):
         data = Path(path).read_bytes()
-        return _parse(path, wire.messages(data), expected_spec, has_pictures)
+        return _parse(path, reading.messages(data), expected_spec, has_pictures)
 
 
 def outcome(path: Path | str) -> Outcome | None:
@@ -208,11 +208,11 @@ def outcome(path: Path | str) -> Outcome | None:
     A file of an older robostack is read whole. Raises RobostackError.
     """
     with _reading(path):
-        found = wire.outcome(Path(path))
+        found = reading.outcome(Path(path))
         if found is not None:
             header = _typed(EpisodeHeader(**found["header"]))
             return _typed(Outcome(**{**found, "header": header}))
-        if not wire.is_finished(Path(path)):
+        if not reading.is_finished(Path(path)):
             return None
     episode, _, is_complete = recover(path, has_pictures=False)
     return outcome_of(episode) if is_complete else None
@@ -232,7 +232,7 @@ def _reading(path: Path | str) -> Iterator[None]:
     try:
         with explained("read", Path(path)):
             yield
-    except wire.NewerFormat as error:
+    except reading.NewerFormat as error:
         raise RobostackError(f"{path} {error}") from None
     except _NO_EPISODE as error:
         raise Damaged(f"{path} is no episode file: {error}") from None

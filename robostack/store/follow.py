@@ -8,7 +8,7 @@ from pathlib import Path
 from robostack.core.errors import RobostackError, Unavailable
 from robostack.core.spec import Spec
 from robostack.core.types import Episode
-from robostack.store import wire
+from robostack.store import reading
 from robostack.store.disk import explained
 from robostack.store.episode import CUT, Damaged, NothingWhole, listed, recover
 
@@ -112,4 +112,4 @@ def _actors(folder: Path) -> list[Path]:
 
 def _is_finished(path: Path) -> bool:
     with explained("read", path):
-        return wire.is_finished(path)
+        return reading.is_finished(path)

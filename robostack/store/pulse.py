@@ -52,6 +52,9 @@ class Patience(NamedTuple):
     later: float  # from then on
 
 
+LEARNER = Patience(first=600.0, later=300.0)  # it compiles without a beat
+
+
 class Pulse:
     """Owns the supervisor's end of one process's pipe, and counts its silence."""
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from robostack.core.errors import RobostackError
 from robostack.core.spec import Spec
 from robostack.core.types import EpisodeHeader
-from robostack.store import episode, wire
+from robostack.store import episode, reading
 from robostack.store.disk import explained, write_whole
 
 OK, CUT, DAMAGED, NEWER = "ok", "cut", "damaged", "newer"
@@ -42,14 +42,14 @@ class Check:
 
 def check(path: Path) -> Check:
     """Reads all of a file, a block at a time. Raises Unavailable where it cannot be read."""
-    prefix = wire.Prefix()
+    prefix = reading.Prefix()
     size = 0
     with explained("read", path), open(path, "rb") as file:
         while block := file.read(_BLOCK):
             if not size:
                 try:
-                    next(wire.messages(block), None)
-                except wire.NewerFormat as error:
+                    next(reading.messages(block), None)
+                except reading.NewerFormat as error:
                     return Check(path, NEWER, 0, 0, path.stat().st_size, str(error))
                 except ValueError:
                     pass  # the prefix says why
@@ -74,7 +74,7 @@ def check(path: Path) -> Check:
 
 def _end_of_last_step(path: Path, size: int) -> int:
     """Where the end of a finished file begins, which is small."""
-    prefix, whole = wire.Prefix(), 0
+    prefix, whole = reading.Prefix(), 0
     with explained("read", path), open(path, "rb") as file:
         prefix.feed(file.read(max(0, size - _BLOCK // 16)))
         while not prefix.is_finished and (piece := file.read(16)):  # less than any record
@@ -108,7 +108,7 @@ def opening(path: Path) -> tuple[EpisodeHeader, Spec] | None:
         data = file.read(size)
         while True:
             try:
-                message = next(wire.messages(data), None)
+                message = next(reading.messages(data), None)
             except ValueError as error:
                 raise RobostackError(f"{path} {error}") from None
             if message is not None:

@@ -18,7 +18,7 @@ from robostack.core.errors import RobostackError
 from robostack.core.spec import Spec
 from robostack.core.types import Sample
 from robostack.store import episode as episodes
-from robostack.store import params, sensors, state, verify, wire
+from robostack.store import params, reading, sensors, state, verify
 from robostack.store.link import keys
 from robostack.store.link import message as m
 from tests.faults import oracle
@@ -125,9 +125,9 @@ def _with_file(parse: Callable[[Path], object]) -> Callable[[bytes], object]:
     return run
 
 
-def _prefix(data: bytes) -> wire.Prefix:
+def _prefix(data: bytes) -> reading.Prefix:
     """In one piece and in several: the same must be known at the end, and never more than is there."""
-    whole, parts, place = wire.Prefix(), wire.Prefix(), 0
+    whole, parts, place = reading.Prefix(), reading.Prefix(), 0
     whole.feed(data)
     rng = random.Random(crc32(data))
     while place < len(data):
@@ -150,7 +150,7 @@ def _recover(path: Path) -> None:
     episode, steps = found.episode, len(found.episode.steps)
     assert len(episode.observations) == steps + 1
     assert all(len(film) == steps + 1 for film in episode.pictures.values())
-    prefix = wire.Prefix()
+    prefix = reading.Prefix()
     prefix.feed(path.read_bytes())
     assert steps == prefix.steps
 
@@ -177,7 +177,7 @@ PARSERS = (
     Parser("prefix", _prefix, (), lambda: list(_episodes()), spoiled_episode),
     Parser(
         "messages",
-        lambda data: list(wire.messages(data)),
+        lambda data: list(reading.messages(data)),
         (ValueError,),
         lambda: list(_episodes()),
         spoiled_episode,

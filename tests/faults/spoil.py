@@ -8,10 +8,11 @@ from collections.abc import Iterator
 from typing import Any
 from zlib import crc32
 
-from robostack.store import wire
+from mcap.writer import MCAP0_MAGIC
+
 from robostack.store.link import message as m
 
-MAGIC = wire.MCAP0_MAGIC
+MAGIC = MCAP0_MAGIC
 CHANNEL, MESSAGE, METADATA = 0x04, 0x05, 0x0C
 RECORD = struct.Struct("<BQ")
 ODD: tuple[Any, ...] = (

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from mcap.writer import MCAP0_MAGIC
 
 from robostack import cli
 from robostack import config as configs
@@ -15,7 +16,7 @@ from robostack.core import clock
 from robostack.core.errors import RobostackError
 from robostack.learner import Training
 from robostack.past import Past
-from robostack.store import wire
+from robostack.store import reading, wire
 from robostack.store.episode import EpisodeWriter, episode_paths, recover
 from robostack.store.follow import EpisodeFollower
 from robostack.store.run import read_json
@@ -46,13 +47,13 @@ def replace_by(make) -> object:
 def claim_to_be_huge(path: Path) -> None:
     """A record of a terabyte, behind step 1, in a file that ends as it should."""
     data = path.read_bytes()
-    prefix = wire.Prefix()
+    prefix = reading.Prefix()
     prefix.feed(data[: data.index(b'"step":1,')])
     place = prefix.size
     path.write_bytes(data[:place] + b"\x05" + (1 << 40).to_bytes(8, "little") + data[place:])
 
 
-MAGIC = wire.MCAP0_MAGIC
+MAGIC = MCAP0_MAGIC
 # What happens to a finished file, and the steps of it that are still good: None where they are all there are.
 DAMAGE = {
     "a flipped bit": (flip_a_bit, 1),
@@ -146,13 +147,13 @@ def test_names_that_almost_fit_are_nobodys_business(whole, tmp_path):
 def test_a_file_put_aside_while_it_is_read_is_no_trouble(whole, tmp_path, monkeypatch):
     """In lockstep an actor that comes back moves a cut file away under the learner's hands."""
     folder = Path(shutil.copytree(whole, tmp_path / "episodes"))
-    path, is_finished = episode_paths(folder)[-1], wire.is_finished
+    path, is_finished = episode_paths(folder)[-1], reading.is_finished
 
     def gone(asked):
         path.unlink(missing_ok=True)
         return is_finished(asked)
 
-    monkeypatch.setattr(wire, "is_finished", gone)
+    monkeypatch.setattr(reading, "is_finished", gone)
     assert len(EpisodeFollower(folder, SPEC).poll()) == COUNT - 1
 
 

@@ -10,11 +10,12 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from mcap.writer import MCAP0_MAGIC
 
 from robostack import config as configs
 from robostack.core.errors import BadValue, RobostackError
 from robostack.core.types import Sample
-from robostack.store import sensors, wire
+from robostack.store import reading, sensors
 from robostack.store.episode import Damaged, EpisodeWriter, episode_paths, outcome, recover
 from tests.faults import oracle
 from tests.faults.oracle import KIND, SPEC, Oracle
@@ -117,7 +118,7 @@ def test_a_frame_without_its_picture_never_gets_the_one_before(path):
 
 def test_a_frame_out_of_place_is_not_counted_as_a_step(path):
     rewrite(path, b'"frame":2', b'"frame":5')
-    prefix = wire.Prefix()
+    prefix = reading.Prefix()
     prefix.feed(path.read_bytes())
     assert prefix.steps == 1 and "frame 5 stands where frame 2 should" in prefix.error
 
@@ -139,7 +140,7 @@ def test_a_file_that_claims_something_huge_at_its_end_is_refused_before_memory_i
     data = path.read_bytes()
     huge = b"\x0c" + size.to_bytes(8, "little") + (3 << 30).to_bytes(4, "little")
     footer = b"\x02" + (20).to_bytes(8, "little") + len(data).to_bytes(8, "little") + bytes(12)
-    path.write_bytes(data + huge + footer + wire.MCAP0_MAGIC)
+    path.write_bytes(data + huge + footer + MCAP0_MAGIC)
     with memory_limited(), pytest.raises(Damaged):
         outcome(path)
 

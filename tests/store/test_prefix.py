@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from mcap.writer import MCAP0_MAGIC
 
-from robostack.store import wire
+from robostack.store import reading, wire
 from robostack.store.episode import EpisodeWriter, episode_paths
 
 
@@ -30,7 +30,7 @@ def grown(spec, make_episode, tmp_path_factory):
 @given(st.lists(st.integers(1, 3000), min_size=1))
 def test_pieces_of_any_size_give_what_the_whole_gives(grown, lengths):
     content, sizes = grown
-    prefix, place, lengths = wire.Prefix(), 0, cycle(lengths)
+    prefix, place, lengths = reading.Prefix(), 0, cycle(lengths)
     while place < len(content):
         piece = content[place : place + next(lengths)]
         prefix.feed(piece)
@@ -49,16 +49,16 @@ def test_a_flipped_bit_is_never_taken_for_a_step(grown, place, bit):
     place %= sizes[-1]
     damaged = bytearray(content)
     damaged[place] ^= 1 << bit
-    prefix = wire.Prefix()
+    prefix = reading.Prefix()
     prefix.feed(bytes(damaged))
     if not prefix.error and prefix.steps == 5:
         # Outside what the chain covers (schemas, log times): then every record is as it was.
-        assert list(wire.messages(bytes(damaged))) == list(wire.messages(content))
+        assert list(reading.messages(bytes(damaged))) == list(reading.messages(content))
 
 
 @given(st.binary(max_size=3000), st.booleans())
 def test_garbage_is_an_error_or_not_enough(data, has_magic):
-    prefix = wire.Prefix()
+    prefix = reading.Prefix()
     prefix.feed(MCAP0_MAGIC * has_magic + data)
     assert prefix.steps == 0
     assert prefix.size == 0
@@ -67,14 +67,14 @@ def test_garbage_is_an_error_or_not_enough(data, has_magic):
 
 def test_what_follows_the_end_is_an_error(grown):
     content, _ = grown
-    prefix = wire.Prefix()
+    prefix = reading.Prefix()
     prefix.feed(content + b"more")
     assert prefix.error
 
 
 def test_a_step_that_comes_twice_is_an_error(grown):
     content, sizes = grown
-    prefix = wire.Prefix()
+    prefix = reading.Prefix()
     prefix.feed(content[: sizes[2]])
     prefix.feed(content[sizes[1] : sizes[2]])
     assert prefix.error
@@ -84,7 +84,7 @@ def test_a_step_that_comes_twice_is_an_error(grown):
 
 def test_a_record_that_claims_to_be_huge_is_refused_at_once(grown):
     content, sizes = grown
-    prefix = wire.Prefix()
+    prefix = reading.Prefix()
     prefix.feed(content[: sizes[1]] + b"\x05" + np.uint64(2**40).tobytes())
     assert "a record of 1099511627776 bytes" in prefix.error
 
@@ -95,6 +95,6 @@ def test_a_newer_format_is_refused_with_both_versions(spec, make_episode, tmp_pa
         writer = EpisodeWriter(tmp_path, spec)
         writer.begin(make_episode().header, make_episode().observations[0])
         writer.end()
-    prefix = wire.Prefix()
+    prefix = reading.Prefix()
     prefix.feed(episode_paths(tmp_path)[0].read_bytes())
     assert "has episode format 7, this robostack reads up to 2" in prefix.error

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from robostack.core.errors import RobostackError, Unavailable
-from robostack.store import wire
+from robostack.store import reading
 from robostack.store.disk import explained, sync_folder, write_all
 from robostack.store.episode import CUT
 from robostack.store.link.message import Ack, Have, Offer, Piece, Refused, printable
@@ -27,7 +27,7 @@ class _Growing:
     """A file as far as it is known to be good."""
 
     path: Path
-    prefix: wire.Prefix = field(default_factory=wire.Prefix)
+    prefix: reading.Prefix = field(default_factory=reading.Prefix)
     received: int = 0
 
 
@@ -161,7 +161,7 @@ class Receiver:
         file.prefix.feed(data)
         if file.prefix.size < len(data):
             os.truncate(file.path, file.prefix.size)
-            data, file.prefix = data[: file.prefix.size], wire.Prefix()
+            data, file.prefix = data[: file.prefix.size], reading.Prefix()
             file.prefix.feed(data)
         file.received = len(data)
         self._growing[episode] = file
@@ -189,7 +189,7 @@ def digest(path: Path, size: int) -> str:
 
 def tail(path: Path) -> str:
     """What tells a finished file from all others of its name; "" for an unfinished one. Raises OSError."""
-    if not wire.is_finished(path):
+    if not reading.is_finished(path):
         return ""
     with open(path, "rb") as file:
         file.seek(max(0, file.seek(0, 2) - TAIL))

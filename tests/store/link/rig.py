@@ -12,7 +12,7 @@ import numpy as np
 
 from robostack.core import clock
 from robostack.core.types import EpisodeHeader, Sample, Step, Who
-from robostack.store import params, wire
+from robostack.store import params, reading
 from robostack.store.episode import EpisodeWriter, episode_paths
 from robostack.store.link.courier import Courier
 from robostack.store.link.keys import Address, Keys
@@ -179,8 +179,8 @@ def is_same(ours: Path, theirs: Path) -> bool:
     return False
 
 
-def prefix_of(path: Path) -> wire.Prefix:
-    found = wire.Prefix()
+def prefix_of(path: Path) -> reading.Prefix:
+    found = reading.Prefix()
     with suppress(FileNotFoundError):
         found.feed(path.read_bytes())
     return found
