@@ -1,8 +1,10 @@
 """`robostack <verb>`: finds the door, and turns errors a user can mend into one line."""
 
+import signal
 import sys
 from importlib import import_module
 
+from robostack import interrupts
 from robostack.core.errors import RobostackError
 from robostack.ros import threads
 
@@ -26,6 +28,9 @@ VERBS = {  # verb -> (module with main(argv) -> exit status, what it does)
 }
 
 
+LISTENING = {"act", "learn"}  # take signals by themselves, once they have begun something
+
+
 def usage() -> str:
     verbs = "\n".join(f"  {verb:<10}{what}" for verb, (_, what) in VERBS.items())
     return f"usage: robostack <verb> [options]      robostack <verb> --help tells more\n\n{verbs}\n"
@@ -39,10 +44,11 @@ def main(argv: list[str] | None = None) -> int:
     if argv is not None:
         return _run(argv)
     threads.end_with_any()
-    return threads.status_of(_run(sys.argv[1:]))
+    interrupts.leave_at_once(signal.SIGINT, signal.SIGTERM)
+    return threads.status_of(_run(sys.argv[1:], is_program=True))
 
 
-def _run(arguments: list[str]) -> int:
+def _run(arguments: list[str], is_program: bool = False) -> int:
     if not arguments or arguments[0] in ("-h", "--help", "help"):
         print(usage(), end="")
         return 0
@@ -56,7 +62,11 @@ def _run(arguments: list[str]) -> int:
         print(f'robostack: no verb "{verb}"; there are: {", ".join(VERBS)}', file=sys.stderr)
         return 2
     try:
-        return import_module(f"robostack.{VERBS[verb][0]}").main(rest)
+        door = import_module(f"robostack.{VERBS[verb][0]}")
+        if is_program and verb not in LISTENING:
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
+            interrupts.raise_interrupt(signal.SIGINT)
+        return door.main(rest)
     except RobostackError as error:
         print(f"robostack {verb}: {error}", file=sys.stderr)
         return 2

@@ -12,7 +12,7 @@ from typing import Any
 import yaml
 
 from robostack import config as configs
-from robostack import link, retell
+from robostack import interrupts, link, retell
 from robostack.config import RunConfig, add_choices, chosen
 from robostack.core import clock
 from robostack.core.errors import BadValue, RobostackError
@@ -79,9 +79,7 @@ def main(argv: list[str] | None = None, prog: str = "robostack train") -> int:
 
 def _work(run: Run, config: RunConfig, arguments: argparse.Namespace, held: int) -> int:
     """The run to its end and its report. However it ends, the last line says how to go on."""
-    for number in (signal.SIGTERM, signal.SIGHUP):  # `kill`, or a terminal that goes: as Ctrl-C
-        if signal.getsignal(number) != signal.SIG_IGN:  # nohup
-            signal.signal(number, signal.default_int_handler)
+    interrupts.raise_interrupt(signal.SIGTERM, signal.SIGHUP)  # `kill`, or a terminal that goes
     words = ["robostack", "train", "--resume", str(run.path)]
     words += ["--learner", arguments.learner] if arguments.learner else []
     words += ["--keys", str(arguments.keys)] if arguments.keys else []

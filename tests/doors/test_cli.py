@@ -4,8 +4,10 @@ import argparse
 import ast
 import os
 import re
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -334,3 +336,49 @@ def test_opencv_without_its_libraries_stops_a_run_before_it_starts(tmp_path):
     assert done.returncode == 2 and done.stderr.count("\n") == 1
     assert said in done.stderr and "robostack doctor" in done.stderr
     assert not (tmp_path / "runs").exists()
+
+
+SWALLOWING = """
+import gc, os, signal, time
+from robostack import interrupts
+interrupts.raise_interrupt(signal.SIGINT)
+def _xla_gc_callback(phase, info):
+    time.sleep(0.2)
+gc.callbacks.append(_xla_gc_callback)
+try:
+    print("ready", flush=True)
+    gc.collect()
+    for _ in range(100):
+        time.sleep(0.02)
+    print("nothing happened")
+except KeyboardInterrupt:
+    print("interrupted")
+"""
+
+
+def test_an_interrupt_while_jax_tidies_up_is_not_swallowed():
+    """JAX's callback of the garbage collector prints what is raised in it as ignored, and nothing would end."""
+    words = [sys.executable, "-c", SWALLOWING]
+    with subprocess.Popen(
+        words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as child:
+        assert child.stdout and child.stderr
+        assert child.stdout.readline() == "ready\n"
+        time.sleep(0.05)
+        child.send_signal(signal.SIGINT)
+        assert child.stdout.read() == "interrupted\n"
+        assert "Traceback" not in child.stderr.read()
+
+
+@pytest.mark.parametrize("verb", ["train", "act", "learn", "demo"])
+def test_an_interrupt_before_anything_is_begun_ends_without_a_word(verb, tmp_path):
+    words = [sys.executable, "-m", "robostack", verb, str(tmp_path / "run")]
+    with subprocess.Popen(
+        words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as child:
+        time.sleep(0.25)  # Python is up, JAX is not
+        child.send_signal(signal.SIGINT)
+        out, err = child.communicate(timeout=20)
+    assert "Traceback" not in err
+    assert child.returncode in (130, -signal.SIGINT, 2)
+    assert not out

@@ -158,13 +158,28 @@ def test_evaluate_examines_the_run_again(native, capsys):
 
 def start(runs: Path, *settings: str) -> subprocess.Popen:
     environment = {**os.environ, "PYTHONUNBUFFERED": "1"}
-    return subprocess.Popen(
+    process = subprocess.Popen(
         command(runs, "steps=100000", "perfect_checks=99", *settings),
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
         env=environment,
     )
+    _started.append(process)
+    return process
+
+
+_started: list[subprocess.Popen] = []
+
+
+@pytest.fixture(autouse=True)
+def _nothing_left_behind():
+    """A test that fails must not leave a run that makes the next ones slow. What it started ends with it."""
+    yield
+    while _started:
+        process = _started.pop()
+        process.kill()
+        process.communicate()
 
 
 def children(pid: int) -> list[int]:
