@@ -111,7 +111,7 @@ FIGURES = (
     ),
     Figure(
         "B.9",
-        "memory growth over 60 minutes at work, of the process that grows most; after 5 min",
+        "memory growth over 60 minutes at work, of the process that grows most; after 15 min",
         "<= 1",
         "%",
         "soak",
