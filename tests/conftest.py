@@ -1,6 +1,7 @@
 """What every test stands on: one thread, no display, its own ROS domain, a reason for a skip."""
 
 import os
+import signal
 import sys
 
 # Before anything is imported: these libraries read the environment once.
@@ -22,6 +23,10 @@ import hypothesis
 import pytest
 
 from robostack.ros.environment import claimed_domain
+
+# Whoever starts us in the background of a script has us ignore Ctrl-C, and our children would inherit that.
+if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # Compiling inside an example takes longer than hypothesis' 0.2 s, and machines differ.
 hypothesis.settings.register_profile("robostack", deadline=None)
