@@ -24,9 +24,13 @@ import pytest
 
 from robostack.ros.environment import claimed_domain
 
-# Whoever starts us in the background of a script has us ignore Ctrl-C, and our children would inherit that.
-if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
-    signal.signal(signal.SIGINT, signal.default_int_handler)
+# Whoever starts us in the background, or with nohup, has us ignore these, and our children would inherit that.
+for number, handler in (
+    (signal.SIGINT, signal.default_int_handler),
+    (signal.SIGHUP, signal.SIG_DFL),
+):
+    if signal.getsignal(number) == signal.SIG_IGN:
+        signal.signal(number, handler)
 
 # Compiling inside an example takes longer than hypothesis' 0.2 s, and machines differ.
 hypothesis.settings.register_profile("robostack", deadline=None)
