@@ -10,17 +10,15 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks import common
+from benchmarks import common, made_up
 from benchmarks.rows import Row, row
 from robostack.core import catalog, clock, observe
 from robostack.core.spec import Spec
-from robostack.core.types import EpisodeHeader, Sample, Step, Who
 from robostack.store import params
-from robostack.store.episode import EpisodeWriter, episode_paths
+from robostack.store.episode import episode_paths
 from robostack.store.link import keys
 from robostack.store.run import Run
 
-CAMERAS = {"wrist_camera": [128, 128], "front_camera": [128, 128]}
 LENGTH = 100  # steps of an episode
 MEGABYTES = 5.0  # of a version of the parameters
 PATIENCE_S = 120.0
@@ -39,7 +37,8 @@ def measure(given: argparse.Namespace) -> list[Row]:
         spec = observe.spec_of(catalog.task("reach"))
         run = Run.create(root / "cell", "reach-fr3-s0", {"task": "reach", "lockstep": False})
         keys.make(root / "keys", ["127.0.0.1"], days=1)
-        _record(run, spec, given.episodes)
+        for _ in made_up.record(run.episodes, spec, given.episodes, length=LENGTH):
+            pass
         sizes = [path.stat().st_size for path in episode_paths(run.episodes)]
         print(f"{sum(sizes) / LENGTH / len(sizes) / 1e3:.1f} kB a transition")
         rates = [
@@ -111,38 +110,6 @@ def _start(*words: object) -> subprocess.Popen:
     return subprocess.Popen(
         command, stdout=subprocess.PIPE, text=True, env=common.child_environment()
     )
-
-
-def _record(run: Run, spec: Spec, episodes: int) -> None:
-    rng, writer = np.random.default_rng(0), EpisodeWriter(run.episodes, spec)
-    observation, action = np.zeros(spec.observation_size, np.float32), np.zeros(spec.action_size)
-
-    def seen(i: int) -> dict[str, Sample]:
-        return {
-            name: Sample(0.1 * i, rng.integers(0, 256, (*size, 3), dtype=np.uint8))
-            for name, size in CAMERAS.items()
-        }
-
-    for index in range(episodes):
-        header = EpisodeHeader(
-            index=index,
-            kind="practice",
-            robot="fr3",
-            task="reach",
-            plant="mock",
-            seed=index,
-            spec=spec.digest,
-            code="benchmark",
-            cameras=CAMERAS,
-        )
-        writer.begin(header, observation, seen(0))
-        for i in range(LENGTH):
-            is_last = i + 1 == LENGTH
-            step = Step(
-                observation, action, action, Who.POLICY, 0.0, False, is_last, 0, 0.1 * i, 0.0, 0.0
-            )
-            writer.append(step, observation, seen(i + 1))
-        writer.end()
 
 
 def _await(is_so: Callable[[], bool]) -> None:

@@ -72,7 +72,9 @@ class Actor:
             for name in spool.recover(run.episodes, memory):
                 print(f"{name}: the last steps came from memory", flush=True)
         # In lockstep the cell waits for the disk, and simulated steps can be made again.
-        recorder = EpisodeWriter(run.episodes, spec, None if config.lockstep else memory)
+        self._recorder = recorder = EpisodeWriter(
+            run.episodes, spec, None if config.lockstep else memory
+        )
         self._aided = Loop(**parts, operator=self._person, recorder=recorder)
         self._alone = Loop(**parts, operator=Nobody(), recorder=recorder)
         self._weights = Weights(run, spec, self._wait)
@@ -277,6 +279,8 @@ class Actor:
         return self._weights.version(max(0, self._trained - 1))
 
     def close(self) -> None:
+        """Brings to the disk what still waits. May be called twice."""
+        self._recorder.close()
         self.progress.close()
         self._weights.close()
 

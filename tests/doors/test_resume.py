@@ -1,5 +1,6 @@
 """A run that was killed goes on: nothing is played or trained twice that counts, and it ends bit-equal."""
 
+import os
 import shutil
 import subprocess
 import sys
@@ -19,8 +20,8 @@ from robostack.core.guard import Guard
 from robostack.core.loop import Loop, StillPolicy
 from robostack.core.operator import ScriptedPerson, Style
 from robostack.core.plant import GuardedPlant
-from robostack.store import params
-from robostack.store.episode import episode_paths, outcome
+from robostack.store import params, spool
+from robostack.store.episode import episode_paths, outcome, recover
 from robostack.store.lock import held
 from robostack.store.run import Run, read_json, write_json
 from robostack.twin.plant import TwinPlant
@@ -199,32 +200,41 @@ def real_time(run: Run) -> configs.RunConfig:
     return configs.from_dict(run.config)
 
 
+def act_until(run: Run, config: configs.RunConfig, last: int) -> None:
+    """Somebody stops the actor when there is an episode after this one."""
+
+    class Stopped(Actor):
+        def _check_stopped(self) -> None:
+            self.is_stopped = len(episode_paths(run.episodes)) > last
+            super()._check_stopped()
+
+    plant = make_plant(config)
+    actor = Stopped(run, config, plant)
+    with pytest.raises(Interrupted):
+        actor.run()
+    actor.close()
+    plant.close()
+
+
+def test_an_actor_that_is_stopped_leaves_its_last_steps_on_the_disk(tmp_path, monkeypatch):
+    run = resume.begin(tmp_path, *TINY)
+    if (memory := spool.place(run.seat)) is None:
+        pytest.skip(f"{spool.MEMORY} is not there to write to")
+    monkeypatch.setattr(os, "fdatasync", lambda handle: time.sleep(0.1))
+    act_until(run, real_time(run), 1)
+    assert not list(memory.rglob("*")), "steps still wait in memory"
+    assert recover(episode_paths(run.episodes)[0]).is_complete
+
+
 @pytest.mark.parametrize("cut_at", [0.0, 0.5])
 def test_in_real_time_a_cut_episode_stays_and_the_next_one_is_played(tmp_path, cut_at):
     run = resume.begin(tmp_path, *TINY)
     config = real_time(run)
 
-    class Stopped(Actor):
-        """Somebody stops it when there is an episode after this one."""
-
-        last = 0
-
-        def _check_stopped(self) -> None:
-            self.is_stopped = len(episode_paths(run.episodes)) > self.last
-            super()._check_stopped()
-
-    def act(last: int) -> None:
-        plant = make_plant(config)
-        actor = Stopped(run, config, plant)
-        actor.last = last
-        with pytest.raises(Interrupted):
-            actor.run()
-        plant.close()
-
-    act(1)
+    act_until(run, config, 1)
     path = episode_paths(run.episodes)[-1]
     path.write_bytes(path.read_bytes()[: int(cut_at * path.stat().st_size)])
-    act(3)
+    act_until(run, config, 3)
     found = {path.name: outcome(path) is not None for path in episode_paths(run.episodes)}
     assert found == {
         "000000-demonstration.mcap": True,

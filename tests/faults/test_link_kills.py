@@ -19,7 +19,6 @@ from tests.store.link.rig import (
     free_port,
     is_same,
     joining,
-    make_run,
     prefix_of,
     serving,
 )
@@ -29,16 +28,6 @@ KILLS = pytest.mark.parametrize(
     "kills",
     [8, pytest.param(100, marks=[pytest.mark.soak, pytest.mark.timeout(1800)])],
 )
-
-
-@pytest.fixture
-def run(tmp_path):
-    return make_run(tmp_path / "cell")
-
-
-@pytest.fixture
-def there(tmp_path):
-    return tmp_path / "runs" / "run" / "episodes"
 
 
 def started(runs: Path, port: int) -> Program:

@@ -20,22 +20,11 @@ from tests.store.link.rig import (
     eventually,
     is_same,
     joining,
-    make_run,
     publish,
     serving,
 )
 
 SILENCE_S = 1.5  # s, for tests; the real one is 8
-
-
-@pytest.fixture
-def run(tmp_path):
-    return make_run(tmp_path / "cell")
-
-
-@pytest.fixture
-def there(tmp_path):
-    return tmp_path / "runs" / "run" / "episodes"
 
 
 def test_connections_cut_within_any_message_lose_and_repeat_nothing(run, tmp_path, there):

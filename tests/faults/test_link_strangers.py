@@ -34,16 +34,6 @@ from tests.store.link.test_message import MESSAGES
 HELLO = m.Hello("stranger", "1", "", "0" * 64, "{}", False)
 
 
-@pytest.fixture
-def run(tmp_path):
-    return make_run(tmp_path / "cell")
-
-
-@pytest.fixture
-def there(tmp_path):
-    return tmp_path / "runs" / "run" / "episodes"
-
-
 @pytest.mark.parametrize("has_tls", [False, True])
 def test_garbage_at_the_port_does_not_disturb_an_actor(run, tmp_path, there, has_tls):
     rng = np.random.default_rng(0)
