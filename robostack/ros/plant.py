@@ -29,6 +29,7 @@ STEP_S = 2.0  # s that a lockstep step may take before it counts as lost
 NEWS_S = 0.3  # s after a reset until pictures come from a mirror that knows that somebody looks
 LOOK_S = 2.0  # s in which a mirror that runs is seen
 SILENCE_S = 0.25  # s without a message after which a signal counts as gone, in real time
+CATCH_UP_S = 0.1  # s to take in what came while this process itself stood still
 EARLY = 1e-6  # s; stamps this close are the same moment
 
 
@@ -136,7 +137,7 @@ class RosPlant:
             if missing := self._mail.wait_for(self._missing_of_step, STEP_S):
                 raise self._stale(f"{STEP_S:g} s after the command", missing)
             self._awaited = None
-        elif missing := [name for name in self._expected() if self._is_silent(name)]:
+        elif missing := self._mail.wait_for(self._silent, CATCH_UP_S):
             raise self._stale(f"for {SILENCE_S * 1e3:.0f} ms", missing)
         return self._samples()
 
@@ -215,6 +216,9 @@ class RosPlant:
         """Topics that speak all the time: the cell's, and the guard's once it has something to repeat."""
         is_guarding = self._sent is not None and clock.now() - self._sent_at > SILENCE_S
         return [*self._states, *([topics.TARGET_POSE] if is_guarding else [])]
+
+    def _silent(self) -> list[str]:
+        return [name for name in self._expected() if self._is_silent(name)]
 
     def _is_silent(self, topic: str) -> bool:
         """Whether nothing came lately, whatever the stamps say; in lockstep, whether nothing ever came."""

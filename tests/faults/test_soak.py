@@ -1,7 +1,7 @@
 """The measure of an hour's soak, in seconds: it sees what grows, and only that. The hour is benchmarks/soak.py."""
 
-import os
-import threading
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -18,16 +18,26 @@ def test_growth_is_what_was_added_from_first_to_last_whatever_the_outliers(perce
     assert growth(values.tolist()) == pytest.approx(percent, abs=0.05)
 
 
+GROWING = """
+import sys, threading
+kept, over = [], threading.Event()
+for line in sys.stdin:
+    kept += [bytearray(b"x" * 32_000_000), open("/dev/null")]
+    threading.Thread(target=over.wait, daemon=True).start()
+    print(flush=True)
+"""
+
+
 def test_memory_threads_and_descriptors_that_are_not_given_back_are_seen():
-    watched, kept, over = Watched("this", os.getpid()), [], threading.Event()
-    watched.look()
-    for _ in range(10):
-        kept.append(np.ones(4_000_000))
-        kept.append(open("/dev/null"))  # noqa: SIM115
-        threading.Thread(target=over.wait, daemon=True).start()
-        watched.look()
+    """In a process of its own: this one's memory is moved by the tests before."""
+    pipe, command = subprocess.PIPE, [sys.executable, "-c", GROWING]
+    with subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True) as process:
+        assert process.stdin and process.stdout
+        watched = Watched("child", process.pid)
+        for _ in range(11):
+            print(file=process.stdin, flush=True)
+            process.stdout.readline()
+            watched.look()
+        process.stdin.close()
     assert watched.memory[-1] - watched.memory[0] > 0.9 * 10 * 32e6
     assert watched.growth > 5.0 and watched.gained == 10
-    over.set()
-    for file in kept[1::2]:
-        file.close()

@@ -1,6 +1,8 @@
 """The guard as a node, met as somebody else's node would meet it."""
 
+import ctypes
 import signal
+import sys
 
 import numpy as np
 import pytest
@@ -193,6 +195,18 @@ def test_second_guard_refuses_and_the_first_goes_on(cell, plant):
         assert "/guard publishes target_pose already" in other.lines[-1]
     hold_still(plant, 0.2)
     assert plant.read()["guard"].value == ""
+
+
+def test_pause_of_the_actor_itself_is_not_silence_of_the_cell(plant):
+    plant.reset(1)
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)  # the thread that listens gets no head start
+    try:
+        for _ in range(5):
+            ctypes.PyDLL(None).usleep(400_000)  # no thread of Python runs, as in a long collection
+            assert plant.read()["tool_pose"].value.shape == (7,)
+    finally:
+        sys.setswitchinterval(interval)
 
 
 def test_publisher_beside_the_guard_stops_it(cell, plant, wire):
