@@ -23,6 +23,7 @@ REQUIRES = [
     "jax>=0.10",
     "flax>=0.12",
     "optax>=0.2.5",
+    "scipy>=1.14",  # study: exact intervals; JAX brings it anyway
     "opencv-python>=4.12",
     "gymnasium>=1.2",
     "mcap>=1.2",

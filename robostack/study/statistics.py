@@ -1,6 +1,7 @@
 """How sure a success rate is."""
 
 import numpy as np
+from scipy import special
 
 from robostack.core.errors import BadValue
 
@@ -33,3 +34,19 @@ def rolling_mean(values: np.ndarray, window: int) -> np.ndarray:
     stop = np.arange(1, len(total))
     start = np.maximum(0, stop - window)
     return (total[stop] - total[start]) / (stop - start)
+
+
+def clopper_pearson(successes: int, trials: int, confidence: float = 0.95) -> tuple[float, float]:
+    """Interval of a success rate that covers it at least as often as it says. Clopper, Pearson 1934.
+
+    Wider than Wilson's, which covers it so often on average only; for rates that a person is to rely on. Without
+    trials nothing is known: (0, 1). Raises BadValue for counts that cannot be.
+    """
+    if not 0 <= successes <= trials:
+        raise BadValue(
+            f"{successes} successes of {trials} trials; expected 0 <= successes <= trials"
+        )
+    tail, failures = (1.0 - confidence) / 2, trials - successes
+    low = special.betaincinv(successes, failures + 1, tail) if successes else 0.0
+    high = special.betaincinv(successes + 1, failures, 1.0 - tail) if failures else 1.0
+    return float(low), float(high)

@@ -1,12 +1,14 @@
 """Intervals that hold what they promise."""
 
+import math
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from robostack.core.errors import BadValue
-from robostack.study.statistics import rolling_mean, wilson
+from robostack.study.statistics import clopper_pearson, rolling_mean, wilson
 
 
 @given(st.integers(1, 500).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n))))
@@ -38,14 +40,32 @@ def test_interval_covers_the_truth_about_as_often_as_it_says():
     assert 0.93 < np.mean(inside) < 0.985
 
 
+@pytest.mark.parametrize(
+    ("wins", "trials", "low", "high"),
+    [(0, 10, 0.0, 0.3085), (1, 20, 0.0013, 0.2487), (50, 100, 0.3983, 0.6017), (10, 10, 0.6915, 1)],
+)  # R's binom.test
+def test_exact_interval_agrees_with_published_numbers(wins, trials, low, high):
+    assert clopper_pearson(wins, trials) == pytest.approx((low, high), abs=2e-4)
+
+
+@pytest.mark.parametrize("rate", [0.0, 0.003, 0.02, 0.1, 0.5, 0.97])
+def test_exact_interval_covers_every_truth_at_least_as_often_as_it_says(rate):
+    """Summed over all outcomes: no chance in it."""
+    trials = 60
+    chance = [math.comb(trials, k) * rate**k * (1 - rate) ** (trials - k) for k in range(61)]
+    inside = [low <= rate <= high for low, high in (clopper_pearson(k, trials) for k in range(61))]
+    assert sum(c for c, i in zip(chance, inside, strict=True) if i) >= 0.95
+
+
 def test_nothing_is_known_without_trials():
-    assert wilson(0, 0) == (0.0, 1.0)
+    assert wilson(0, 0) == clopper_pearson(0, 0) == (0.0, 1.0)
 
 
 @pytest.mark.parametrize(("wins", "trials"), [(-1, 10), (11, 10)])
-def test_counts_that_cannot_be_are_refused(wins, trials):
+@pytest.mark.parametrize("interval", [wilson, clopper_pearson])
+def test_counts_that_cannot_be_are_refused(interval, wins, trials):
     with pytest.raises(BadValue, match="0 <= successes <= trials"):
-        wilson(wins, trials)
+        interval(wins, trials)
 
 
 @given(st.lists(st.floats(-10, 10), min_size=1, max_size=50), st.integers(1, 20))
