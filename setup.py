@@ -85,6 +85,7 @@ PACKAGE_DATA = [
     "*.js",
     "meshes/*",
     "textures/*",
+    "weights/*.safetensors",
 ]
 
 
