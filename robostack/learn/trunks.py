@@ -5,7 +5,7 @@ A file holds weights by path ("params/conv_init/kernel"), float32, as `save` wri
 """
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from importlib import import_module
@@ -36,7 +36,7 @@ NETS = {
     ),
 }
 _ANY_SIZE = (1, 128, 128, 3)  # weights of convolutions do not depend on it
-_TOLD = 6  # differences in one line
+_TOLD = 4  # differences of a kind in one line
 
 
 class WrongWeights(RobostackError):
@@ -124,26 +124,32 @@ def read(path: Path) -> tuple[dict[str, str], dict[str, np.ndarray]]:
 
 
 def check(name: str, arrays: Mapping[str, np.ndarray], what: str) -> None:
-    """Raises WrongWeights, with every difference in names and shapes, where `arrays` are not weights of `name`."""
+    """Raises WrongWeights, with the differences in names and shapes, where `arrays` are not weights of `name`."""
     expected = {
         path: f"{leaf.dtype}{list(leaf.shape)}" for path, leaf in _shapes(network(name)).items()
     }
     got = {path: f"{array.dtype}{list(array.shape)}" for path, array in arrays.items()}
-    wrong = [f"lacks {path} {expected[path]}" for path in sorted(expected.keys() - got)]
-    wrong += [f"has {path} {got[path]}" for path in sorted(got.keys() - expected)]
-    wrong += [
+    wrong = _some(f"lacks {path} {expected[path]}" for path in sorted(expected.keys() - got))
+    wrong += _some(f"has {path} {got[path]}" for path in sorted(got.keys() - expected))
+    wrong += _some(
         f"{path} is {got[path]}, expected {expected[path]}"
         for path in sorted(got.keys() & expected)
         if got[path] != expected[path]
-    ]
-    wrong = wrong or [
+    )
+    wrong = wrong or _some(
         f"{path} holds a value that is not finite"
         for path, array in sorted(arrays.items())
         if not np.isfinite(array).all()
-    ]
+    )
     if wrong:
-        rest = f"; and {len(wrong) - _TOLD} more" if len(wrong) > _TOLD else ""
-        raise WrongWeights(f"{what} holds no weights of {name}: {'; '.join(wrong[:_TOLD])}{rest}")
+        raise WrongWeights(f"{what} holds no weights of {name}: {'; '.join(wrong)}")
+
+
+def _some(lines: Iterable[str]) -> list[str]:
+    """The first few of them, and how many more there are."""
+    every = list(lines)
+    more = [f"and {len(every) - _TOLD} more like these"] if len(every) > _TOLD else []
+    return every[:_TOLD] + more
 
 
 def network(name: str) -> nn.Module:

@@ -1,23 +1,15 @@
-"""Demonstrations of HIL-SERL: pickled lists of transitions, read by another process (unpickle.py), cut into episodes.
+"""Demonstrations of HIL-SERL: pickled lists of transitions (read by pickles.py), cut into episodes.
 
 https://github.com/rail-berkeley/hil-serl, examples/record_demos.py and train_rlpd.py write them. HIL-SERL keeps no
 truncation, and its buffers leave steps out; both show where a step's next observation is not the next step's
 observation. There the episode is cut, so that no transition joins two moments.
 """
 
-import json
-import os
-import signal
-import stat
-import subprocess
-import sys
-import threading
-from collections.abc import Callable, Generator, Iterator, Mapping
+from collections.abc import Callable, Generator, Mapping
 from contextlib import closing
 from dataclasses import dataclass, field
-from math import prod
 from pathlib import Path
-from typing import IO, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
@@ -25,13 +17,11 @@ from robostack import __version__
 from robostack.core.errors import BadValue, RobostackError
 from robostack.core.spec import Spec, Term
 from robostack.core.types import EpisodeHeader, Sample, Step, Who
-from robostack.store.disk import explained
 from robostack.store.episode import EpisodeWriter
+from robostack.store.exchange import pickles
 from robostack.store.exchange.folder import whole_folder
 
-PROGRAM = Path(__file__).with_name("unpickle.py")
 PERIOD = 0.1  # s, hz=10 of its FrankaEnv; the files do not say
-LONGEST_HEAD = 1 << 20  # bytes, of one transition's line
 
 
 class Transition(NamedTuple):
@@ -57,91 +47,15 @@ class Brought:
 def transitions(
     path: Path, megabytes: int | None = None, seconds: int | None = None
 ) -> Generator[Transition, None, None]:
-    """The transitions in a pickle, one at a time, from a process that may take so much memory and computing.
-
-    By default what a file of this size can need. Raises RobostackError in one line, whatever is in the file.
-    """
-    with explained("read", path):
-        if not stat.S_ISREG(path.stat().st_mode):  # opening a pipe would wait for its other end
-            raise RobostackError(f"{path} is no file")
-        source = open(path, "rb")  # noqa: SIM115 - closed in three lines; the other process keeps its own
-    with source:
-        size = os.fstat(source.fileno()).st_size
-        megabytes = megabytes or 256 + 3 * size // 1_000_000
-        seconds = seconds or 20 + size // 5_000_000
-        child = _start(source.fileno(), megabytes, seconds)
-    assert child.stdout and child.stderr
-    # Waiting is not computing; this ends a process that waits.
-    watch = threading.Timer(4 * seconds + 10, child.kill)
-    watch.start()
-    try:
-        yield from _frames(child.stdout, megabytes << 20)
-    except _Cut:
-        said = child.stderr.read(1000).decode(errors="replace").strip()
-        code = child.wait()
-        if code == -signal.SIGXCPU or code == -signal.SIGKILL:
-            said = f"it takes more than {seconds} s to read, a file of {size / 1e6:.1f} MB may not"
-        why = said or f"its reader crashed (exit status {code})"
-        raise RobostackError(f"{path} is refused: {why}") from None
-    finally:
-        watch.cancel()
-        child.kill()
-        child.communicate()
-
-
-def _start(handle: int, megabytes: int, seconds: int) -> subprocess.Popen[bytes]:
-    command = [sys.executable, "-I", "-S", str(PROGRAM), str(handle), str(megabytes), str(seconds)]
-    return subprocess.Popen(
-        command,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        pass_fds=(handle,),
-        cwd="/",
-        env={},
-        start_new_session=True,
-    )
-
-
-class _Cut(Exception):
-    """The other process ended before its last line, or wrote what it never writes."""
-
-
-def _frames(stream: IO[bytes], most_bytes: int) -> Iterator[Transition]:
-    """What unpickle.py writes. Nothing in it is believed unseen."""
-    count = 0
-    while True:
-        try:
-            head = json.loads(stream.readline(LONGEST_HEAD))
-            if "transitions" in head:
-                if head["transitions"] != count:
-                    raise _Cut
-                return
-            arrays = {n: _array(stream, about, most_bytes) for n, about in head["arrays"].items()}
+    """The transitions in a pickle, one at a time; limits as in pickles.read. Raises RobostackError in one line."""
+    with closing(pickles.read(path, "transitions", megabytes, seconds)) as found:
+        for arrays in found:
             seen, then = (
                 {n.removeprefix(part): a for n, a in arrays.items() if n.startswith(part)}
                 for part in ("observations.", "next_observations.")
             )
             reward, mask, done = (float(arrays[n]) for n in ("rewards", "masks", "dones"))
-            found = Transition(seen, then, arrays["actions"], reward, mask, bool(done))
-        except (ValueError, KeyError, TypeError, OverflowError, MemoryError):
-            raise _Cut from None
-        yield found
-        count += 1
-
-
-def _array(stream: IO[bytes], about: object, most_bytes: int) -> np.ndarray:
-    if isinstance(about, float | int):
-        return np.array(float(about))
-    assert isinstance(about, list)
-    dtype, shape, is_fortran = np.dtype(str(about[0])), [int(n) for n in about[1]], bool(about[2])
-    size = prod(shape) * dtype.itemsize
-    if dtype.kind not in "biuf" or not 0 <= size <= most_bytes:
-        raise ValueError
-    data = stream.read(size)
-    if len(data) != size:
-        raise ValueError
-    return np.frombuffer(data, dtype).reshape(shape, order="F" if is_fortran else "C")
+            yield Transition(seen, then, arrays["actions"], reward, mask, bool(done))
 
 
 def bring(

@@ -1,10 +1,10 @@
-"""A program of its own: reads transitions from a pickle without running what is in it, for hil_serl.py.
+"""A program of its own: reads transitions or weights from a pickle without running what is in it, for pickles.py.
 
 The only file that imports pickle, and nothing imports this file: it runs as `python -I unpickle.py`, with limits on
-memory and time, no way to open a file or a socket, and the standard library alone. What numpy's pickles name is
-rebuilt here from plain bytes, so no code of numpy meets bytes of a stranger. Every other name is refused.
+memory and time, no way to open a file or a socket, and the standard library alone. What numpy's and JAX's pickles name
+is rebuilt here from plain bytes, so no code of theirs meets bytes of a stranger. Every other name is refused.
 
-Out: one frame per transition on stdout, a line of JSON and then the bytes of its arrays; on stderr one line if not.
+Out: frames on stdout, each a line of JSON and then the bytes of its arrays; on stderr one line if not.
 """
 
 import json
@@ -12,8 +12,10 @@ import os
 import pickle
 import resource
 import sys
+from collections.abc import Iterator
 from typing import Any, BinaryIO
 
+DEEPEST, MOST = 8, 10_000  # dicts in dicts, and arrays in them
 PARTS = ("observations", "next_observations")
 NUMBERS = ("rewards", "masks", "dones")
 DTYPES = {kind + size for kind in "iuf" for size in "1248"} - {"f1"} | {"b1"}
@@ -103,6 +105,13 @@ def _scalar(kind: object, data: object = b"") -> Array:
     return Array().fill(kind, (), False, data)
 
 
+def _jax(fun: object, arguments: object, state: object, about: object) -> Array:
+    """How a jax.Array is written: what numpy writes of its values, and a word on its type."""
+    made = Array()
+    made.__setstate__(state)
+    return made
+
+
 def _encode(text: object, encoding: object = "latin1") -> bytes:
     """How protocols 0 to 2 write bytes."""
     if not isinstance(text, str) or str(encoding).replace("-", "") != "latin1":
@@ -115,6 +124,7 @@ NAMES: dict[tuple[str, str], Name] = {
     ("numpy", "dtype"): Name(Type),
     ("_codecs", "encode"): Name(_encode),
     ("collections", "OrderedDict"): Name(dict),
+    ("jax._src.array", "_reconstruct_array"): Name(_jax),
     **{
         (f"numpy.{core}.multiarray", name): Name(make)
         for core in ("core", "_core")  # of numpy 1.x and 2.x
@@ -135,7 +145,7 @@ class Reader(pickle.Unpickler):
     def find_class(self, module: str, name: str, /) -> Any:
         found = NAMES.get((module, name))
         if found is None:
-            raise Refused(f"it asks for {f'{module}.{name}'[:120]!r}, which no demonstration needs")
+            raise Refused(f"it asks for {f'{module}.{name}'[:120]!r}, which no plain data needs")
         return found
 
     def persistent_load(self, pid: object, /) -> Any:
@@ -180,16 +190,52 @@ def frame(number: int, transition: object) -> tuple[dict, list[bytes]]:
     return {"arrays": arrays}, data
 
 
-def main(source: BinaryIO, out: BinaryIO) -> None:
-    loaded = Reader(source, encoding="latin1").load()
+def transitions(loaded: object) -> Iterator[tuple[dict, list[bytes]]]:
+    """A frame for each."""
     if not isinstance(loaded, list | tuple):
         raise Refused(f"it holds a {type(loaded).__name__}, expected a list of transitions")
     for number, transition in enumerate(loaded):
-        head, data = frame(number, transition)
+        yield frame(number, transition)
+
+
+def weights(loaded: object, most_bytes: int) -> Iterator[tuple[dict, list[bytes]]]:
+    """One frame of all arrays, by the names of the dicts that they are in, joined by "/"."""
+    if not isinstance(loaded, dict):
+        raise Refused(f"it holds a {type(loaded).__name__}, expected weights: a dict of arrays")
+    arrays, data, waiting = {}, [], [((), loaded)]
+    while waiting:
+        path, value = waiting.pop()
+        name = "/".join(path)
+        if isinstance(value, Array):
+            arrays[name] = [value.type.order + value.type.code, value.shape, value.is_fortran]
+            data.append(value.data)
+            most_bytes -= len(value.data)
+        elif isinstance(value, dict) and len(path) < DEEPEST:
+            if not all(map(_is_word, value)):
+                raise Refused(f"{name[:60] or 'its dict'} has a name that is no plain word")
+            waiting += [((*path, key), inner) for key, inner in value.items()]
+        else:
+            raise Refused(f"{name[:60]} is a {type(value).__name__}, expected an array")
+        # An honest file has each array once; a small one that names them over and over would fill the memory.
+        if most_bytes < 0 or len(arrays) + len(waiting) > MOST:
+            raise Refused("it unfolds to more than is in the file")
+    yield {"arrays": arrays}, data
+
+
+def _is_word(key: object) -> bool:
+    return isinstance(key, str) and key.isprintable() and "/" not in key and len(key) <= 80
+
+
+def main(kind: str, source: BinaryIO, out: BinaryIO) -> None:
+    loaded = Reader(source, encoding="latin1").load()
+    size = os.fstat(source.fileno()).st_size
+    count = 0
+    for head, data in transitions(loaded) if kind == "transitions" else weights(loaded, size):
         out.write(json.dumps(head).encode() + b"\n")
         for part in data:
             out.write(part)
-    out.write(json.dumps({"transitions": len(loaded)}).encode() + b"\n")
+        count += 1
+    out.write(json.dumps({"frames": count}).encode() + b"\n")
     out.flush()
 
 
@@ -204,14 +250,14 @@ def limit(megabytes: int, seconds: int) -> None:
 if __name__ == "__main__":
     words = ""
     try:
-        handle, megabytes, seconds = map(int, sys.argv[1:])
+        handle, megabytes, seconds = map(int, sys.argv[2:])
         source = os.fdopen(handle, "rb")
         limit(megabytes, seconds)
-        main(source, sys.stdout.buffer)
+        main(sys.argv[1], source, sys.stdout.buffer)
     except Refused as error:
         words = str(error)
     except MemoryError:
-        words = f"it wants more than {sys.argv[2]} MB of memory"
+        words = f"it wants more than {sys.argv[3]} MB of memory"
     except BrokenPipeError:
         words = "nobody reads"
     except Exception as error:  # a stranger's bytes: whatever they cause is one line

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from robostack.core.errors import RobostackError
 from robostack.core.types import Who
 from robostack.store.episode import episode_paths, recover
-from robostack.store.exchange import hil_serl
+from robostack.store.exchange import hil_serl, pickles
 
 EXCHANGE = Path(hil_serl.__file__).parent
 
@@ -288,7 +288,7 @@ def test_the_other_process_can_open_and_write_nothing(tmp_path):
 
 
 def test_the_other_process_uses_the_standard_library_alone(tmp_path):
-    walled = f"import sys, runpy; sys.argv = ['x']; runpy.run_path({str(hil_serl.PROGRAM)!r}); "
+    walled = f"import sys, runpy; sys.argv = ['x']; runpy.run_path({str(pickles.PROGRAM)!r}); "
     walled += "print(sorted({'numpy', 'robostack'} & {n.partition('.')[0] for n in sys.modules}))"
     done = subprocess.run(
         [sys.executable, "-I", "-S", "-c", walled], capture_output=True, text=True
