@@ -116,18 +116,15 @@ def read(path: Path) -> tuple[dict[str, str], dict[str, np.ndarray]]:
             raise RobostackError(
                 f"{path} has trunk format {labels['format']}, this robostack reads {FORMAT}"
             )
-        return {"trunk": labels["trunk"], "source": labels["source"], **labels}, tensors.arrays(
-            data
-        )
+        labels = {"trunk": labels["trunk"], "source": labels["source"], **labels}
+        return labels, tensors.arrays(data)
     except tensors.UNREADABLE as error:
         raise RobostackError(f"{path} is damaged or no trunk's weights: {error}") from None
 
 
 def check(name: str, arrays: Mapping[str, np.ndarray], what: str) -> None:
     """Raises WrongWeights, with the differences in names and shapes, where `arrays` are not weights of `name`."""
-    expected = {
-        path: f"{leaf.dtype}{list(leaf.shape)}" for path, leaf in _shapes(network(name)).items()
-    }
+    expected = {path: f"{leaf.dtype}{list(leaf.shape)}" for path, leaf in shapes(name).items()}
     got = {path: f"{array.dtype}{list(array.shape)}" for path, array in arrays.items()}
     wrong = _some(f"lacks {path} {expected[path]}" for path in sorted(expected.keys() - got))
     wrong += _some(f"has {path} {got[path]}" for path in sorted(got.keys() - expected))
@@ -150,6 +147,14 @@ def _some(lines: Iterable[str]) -> list[str]:
     every = list(lines)
     more = [f"and {len(every) - _TOLD} more like these"] if len(every) > _TOLD else []
     return every[:_TOLD] + more
+
+
+def shapes(name: str) -> dict[str, jax.ShapeDtypeStruct]:
+    """What its weights are, by path."""
+    pictures = jax.ShapeDtypeStruct(_ANY_SIZE, jnp.uint8)
+    made: Any = jax.eval_shape(network(name).init, jax.random.key(0), pictures)
+    flat: Any = traverse_util.flatten_dict(made, sep="/")
+    return flat
 
 
 def network(name: str) -> nn.Module:
@@ -175,10 +180,3 @@ def _load(name: str, path: Path) -> Trunk:
     check(name, arrays, str(path))
     weights = traverse_util.unflatten_dict(arrays, sep="/")
     return Trunk(name, labels["sha256"], jax.device_put(weights), module)
-
-
-def _shapes(module: nn.Module) -> dict[str, jax.ShapeDtypeStruct]:
-    pictures = jax.ShapeDtypeStruct(_ANY_SIZE, jnp.uint8)
-    made: Any = jax.eval_shape(module.init, jax.random.key(0), pictures)
-    flat: Any = traverse_util.flatten_dict(made, sep="/")
-    return flat

@@ -11,7 +11,7 @@ from flax import traverse_util
 from robostack.learn.resnet import ResNet10
 from tests.learn import published
 
-SMALL = (8, 16, 24)
+SMALL = (8, 16)
 NET = ResNet10(SMALL)
 
 
@@ -25,6 +25,7 @@ def nested(made):
     return {"params": traverse_util.unflatten_dict(made, sep="/")}
 
 
+@jax.jit
 def apply(made, seen) -> Any:
     return NET.apply(made, seen)
 
@@ -41,7 +42,7 @@ def test_names_and_shapes_are_the_published_ones():
     assert (len(flat), sum(leaf.size for leaf in flat.values())) == (36, 4_905_792)
 
 
-@pytest.mark.parametrize("size", [(32, 32), (40, 24), (33, 47)])
+@pytest.mark.parametrize("size", [(32, 32), (33, 47)])
 def test_features_are_those_computed_by_hand(size):
     made = published.weights(1, SMALL)
     seen = picture(*size)
@@ -52,10 +53,18 @@ def test_features_are_those_computed_by_hand(size):
     np.testing.assert_allclose(got, expected, atol=2e-4)
 
 
+def test_where_a_picture_hardly_varies_epsilon_decides():
+    made = published.weights(1, SMALL)
+    made["conv_init/kernel"] *= 0.003
+    seen = picture(32, 32)
+    expected = published.features(made, seen)
+    np.testing.assert_allclose(apply(nested(made), seen[None])[0], expected, atol=2e-4)
+
+
 def test_every_parameter_is_used_exactly_once():
     made = nested(published.weights(1, SMALL))
     leaves, tree = jax.tree.flatten(made)
-    program = jax.make_jaxpr(lambda *w: apply(tree.unflatten(w), picture(1, 32, 32)))(*leaves)
+    program = jax.make_jaxpr(lambda *w: NET.apply(tree.unflatten(w), picture(1, 32, 32)))(*leaves)
     used = Counter(id(v) for step in program.jaxpr.eqns for v in step.invars)
     assert [used[id(v)] for v in program.jaxpr.invars] == [1] * len(leaves)
 

@@ -8,6 +8,7 @@ from flax import traverse_util
 from robostack.core.errors import RobostackError, Unavailable, UnknownName
 from robostack.learn import trunks
 from robostack.learn.resnet import ResNet10
+from robostack.store import tensors
 from robostack.store.tensors import Damaged
 from tests.learn import published
 
@@ -63,18 +64,14 @@ def test_features_are_those_computed_by_hand():
 
 
 def test_features_of_a_batch_are_those_of_each_picture():
-    widths = (8, 16)
-    small = traverse_util.unflatten_dict(published.weights(1, widths), sep="/")
-    trunk = trunks.Trunk("small", "", {"params": small}, ResNet10(widths))
-    seen, compiled = pictures(2, 3, 32, 40), jax.jit(trunk.features)
+    small = traverse_util.unflatten_dict(published.weights(1, (8,)), sep="/")
+    trunk = trunks.Trunk("small", "", {"params": small}, ResNet10((8,)))
+    seen, compiled = pictures(2, 3, 16, 24), jax.jit(trunk.features)
     each = np.array([[compiled(trunk.weights, one) for one in row] for row in seen])
-    for found in (
-        trunk.features(trunk.weights, seen),
-        compiled(trunk.weights, seen),
-        jax.vmap(trunk.features, (None, 0))(trunk.weights, seen),
-    ):
+    by_map = jax.jit(jax.vmap(trunk.features, (None, 0)))
+    for found in (compiled(trunk.weights, seen), by_map(trunk.weights, seen)):
         np.testing.assert_allclose(found, each, atol=1e-4)
-    assert trunk.features(trunk.weights, seen[:0]).shape == (0, 3, 4, 5, 16)
+    assert compiled(trunk.weights, seen[:0]).shape == (0, 3, 4, 6, 8)
 
 
 def test_the_file_of_equal_weights_is_equal_and_of_others_not(tmp_path):
@@ -105,6 +102,16 @@ def test_weights_of_another_network_are_refused_with_every_difference():
     assert "has params/head/kernel float32[512, 10]; " in said
     assert "conv_init/kernel is float32[3, 3, 3, 64], expected float32[7, 7, 3, 64]; " in said
     assert "norm_init/scale is float64[64], expected float32[64]" in said
+
+
+def test_a_file_of_another_network_in_the_place_of_ours_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path))
+    path = trunks.path_of("resnet10")
+    path.parent.mkdir(parents=True)
+    labels = {"format": "1", "trunk": "resnet10", "source": ""}
+    path.write_bytes(tensors.pack({"params/a": np.zeros(3, np.float32)}, labels))
+    with pytest.raises(trunks.WrongWeights, match=f"{path} holds .*; has params/a float32.3."):
+        trunks.load("resnet10")
 
 
 def test_many_differences_are_counted():
