@@ -22,6 +22,7 @@ LEARNER = "learner steps/s, 2 critics (256, 256), batch 256, sampling included"
 CHECKPOINT = "learner steps/s while checkpoints are written"
 PIXELS = "transitions of two 128x128x3 cameras"
 GYM_HIL = "gym-hil 0.1.14 PandaPickCubeBase-v0"
+TRUNK = "the hole in the tool frame, read by a straight line from one 128x128 picture's features, peg_insert as built"
 KILLS = "120 kills of actor, courier, server and learner"
 
 FIGURES = (
@@ -123,6 +124,12 @@ FIGURES = (
     Figure(
         "B.10b", "of those, answered by anything but what is documented", "<= 0", "inputs", "fuzz"
     ),
+    Figure("C.11", f"{TRUNK}: wrist camera, shipped trunk, median error", "", "mm", "trunk"),
+    Figure("C.11b", f"{TRUNK}: the same, 90th percentile", "", "mm", "trunk"),
+    Figure("C.11c", f"{TRUNK}: from both cameras, median", "", "mm", "trunk"),
+    Figure("C.11d", f"{TRUNK}: the same network with random weights, median", "", "mm", "trunk"),
+    Figure("C.11e", f"{TRUNK}: predicting the mean, median", "", "mm", "trunk"),
+    Figure("C.11f", "the shipped trunk's features on one core, batches of 64", "", "1/s", "trunk"),
 )
 
 BY_ID = {figure.id: figure for figure in FIGURES}

@@ -23,6 +23,7 @@ VERBS = {  # verb -> (module with main(argv) -> exit status, what it does)
     "episodes": ("episodes", "recorded episodes: list, show, verify, export, import"),
     "list": ("listing", "robots and tasks, with their options and terms"),
     "check": ("check", "is this robot with this task sound? scene, reach, periods, expert"),
+    "pretrain": ("pretrain", "learn the mirror's trunk anew, on randomized pictures of all tasks"),
     "up": ("up", "start a launch file, with ROS 2's launch or without"),
     "doctor": ("doctor", "what this machine has, what is missing, and the command that mends it"),
 }

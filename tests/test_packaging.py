@@ -27,6 +27,7 @@ INSIDE = sorted(  # What a robot or a task keeps beside its code.
     for pattern in ("*/*.py", "*/*.xml", "*/*.png", "*/README.md")
     for path in (ROOT / folder).glob(pattern)
 )
+WEIGHTS = "learn/weights/mirror.safetensors"  # the trunk that every install comes with
 SITE = "lib/python{}.{}/site-packages/".format(*sys.version_info)
 COLCON = shutil.which("colcon", path=f"{Path(sys.executable).parent}:{os.environ['PATH']}")
 
@@ -82,6 +83,7 @@ def modes(folder: Path) -> Callable[[str], int]:
 def assert_complete(mode: Callable[[str], int | None], inside: str, data: str) -> None:
     """`mode` gives a path's permission bits, if it exists; `inside` and `data` lead to ours."""
     wanted = [f"{inside}robostack/{path}" for path in INSIDE]
+    wanted += [f"{inside}robostack/{WEIGHTS}"]
     wanted += [f"{data}share/robostack/{path}" for path in SHARED]
     wanted += [f"{data}share/ament_index/resource_index/packages/robostack"]
     assert not [path for path in wanted if not mode(path)]
