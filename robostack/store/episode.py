@@ -226,6 +226,23 @@ def outcome_of(episode: Episode) -> Outcome:
     )
 
 
+def tool_poses(path: Path | str) -> np.ndarray:
+    """(T + 1, 7) measured T_base_tool at each frame of `read_episode`, from the samples. Raises RobostackError.
+
+    The observation has it relative to where the tool was at the episode's start.
+    """
+    found, newest = [], None
+    with _reading(path):
+        for name, record in reading.messages(Path(path).read_bytes()):
+            if name == sensors.TOOL_POSE:
+                newest = record
+            elif name == schema.OBSERVATION:
+                if newest is None:
+                    raise RobostackError(f"{path} holds no {sensors.TOOL_POSE}: it was imported")
+                found.append(sensors.pose(newest))
+    return np.array(found).reshape(-1, 7)
+
+
 @contextmanager
 def _reading(path: Path | str) -> Iterator[None]:
     """What does not fit together becomes a RobostackError."""

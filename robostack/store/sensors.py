@@ -14,6 +14,7 @@ from robostack.core.types import Sample, Samples
 
 SCHEMA_ENCODING, ENCODING = "ros2msg", "cdr"
 TEXT = "std_msgs/msg/String"
+TOOL_POSE = "/current_pose"
 _IMAGE = "/camera/{}/color/image_raw"
 _PIXELS = 3  # channels of rgb8
 
@@ -25,7 +26,7 @@ class _Topic(NamedTuple):
 
 
 _TOPICS = {
-    "tool_pose": _Topic("/current_pose", "geometry_msgs/msg/PoseStamped", "base"),
+    "tool_pose": _Topic(TOOL_POSE, "geometry_msgs/msg/PoseStamped", "base"),
     "tool_twist": _Topic("/current_twist", "geometry_msgs/msg/TwistStamped", "base"),
     "wrench": _Topic("/external_wrench", "geometry_msgs/msg/WrenchStamped", "tool"),
     "target": _Topic("/task/target", "geometry_msgs/msg/PoseStamped", "base"),
@@ -94,6 +95,16 @@ def picture(data: bytes | memoryview) -> np.ndarray:
     if image.encoding != "rgb8" or image.step != image.width * _PIXELS:
         raise ValueError(f'a picture is "{image.encoding}" with step {image.step}, expected rgb8')
     return image.data.reshape(image.height, image.width, _PIXELS)
+
+
+def pose(data: bytes | memoryview) -> np.ndarray:
+    """(7,) of a serialised PoseStamped, as messages() wrote it. Raises ValueError for one that is not ours."""
+    try:
+        found: Any = _types().deserialize_cdr(data, "geometry_msgs/msg/PoseStamped")
+    except Exception as error:  # as above
+        raise ValueError(f"a pose cannot be read: {error}") from None
+    p, q = found.pose.position, found.pose.orientation
+    return np.array([p.x, p.y, p.z, q.w, q.x, q.y, q.z])
 
 
 @cache
