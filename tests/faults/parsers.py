@@ -17,8 +17,9 @@ from robostack.config import RunConfig
 from robostack.core.errors import RobostackError
 from robostack.core.spec import Spec
 from robostack.core.types import Sample
+from robostack.learn import trunks
 from robostack.store import episode as episodes
-from robostack.store import params, reading, sensors, state, verify
+from robostack.store import params, reading, sensors, state, tensors, verify
 from robostack.store.link import keys
 from robostack.store.link import message as m
 from tests.faults import oracle
@@ -74,6 +75,11 @@ def _saved() -> tuple[bytes, bytes]:
         about = {"counts": {"version": 1}, "seen": ["000000-practice.mcap"]}
         second = state.save(Path(folder), state.Checkpoint(7, arrays, SPEC, about, 0.5))
         return first.read_bytes(), second.read_bytes()
+
+
+def _trunk() -> list[bytes]:
+    labels = {"format": trunks.FORMAT, "trunk": "resnet10", "source": "here"}
+    return [tensors.pack({"params/a": np.arange(6, dtype=np.float32)}, labels)]
 
 
 def _messages() -> list[bytes]:
@@ -203,6 +209,7 @@ PARSERS = (
     ),
     Parser("params", _with_file(params.load), ONE_LINE, lambda: [_saved()[0]], spoiled_tensors),
     Parser("state", _with_file(state.load), ONE_LINE, lambda: [_saved()[1]], spoiled_tensors),
+    Parser("trunk", _with_file(trunks.read), ONE_LINE, _trunk, spoiled_tensors),
     Parser("message", _message, (m.BadMessage,), _messages, spoiled_message),
     Parser(
         "spec",

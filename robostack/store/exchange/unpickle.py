@@ -119,10 +119,16 @@ def _encode(text: object, encoding: object = "latin1") -> bytes:
     return text.encode("latin-1")
 
 
+def _no_bytes() -> bytes:
+    """How they write no bytes at all."""
+    return b""
+
+
 NAMES: dict[tuple[str, str], Name] = {
     ("numpy", "ndarray"): Name(Array),
     ("numpy", "dtype"): Name(Type),
     ("_codecs", "encode"): Name(_encode),
+    ("__builtin__", "bytes"): Name(_no_bytes),
     ("collections", "OrderedDict"): Name(dict),
     ("jax._src.array", "_reconstruct_array"): Name(_jax),
     **{
