@@ -12,7 +12,18 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from robostack.learn.sac import Batch, Config
+from robostack.learn.config import Config
+
+
+class Batch(NamedTuple):
+    """Transitions (B, ...) of numbers."""
+
+    observation: jax.Array
+    action: jax.Array
+    reward: jax.Array
+    mask: jax.Array
+    next_observation: jax.Array
+
 
 ADAM = optax.adam(3e-4)
 EPSILON = 1e-6  # of LayerNorm

@@ -10,8 +10,8 @@ from benchmarks import bare_sac, common, made_up
 from benchmarks.rows import Row, row
 from robostack.core import catalog, observe
 from robostack.core.spec import Spec
+from robostack.learn.config import Config
 from robostack.learn.learner import Learner
-from robostack.learn.sac import Batch, Config
 
 CHUNK = 20  # learner steps between two looks at the numbers, as `robostack learn` has it
 
@@ -58,7 +58,7 @@ class Bare:
         )
         shape = (config.critic_updates, config.batch)
         keys = jax.random.split(jax.random.key(1), 3)
-        self._batches = Batch(
+        self._batches = bare_sac.Batch(
             observation=jax.random.normal(keys[0], (*shape, spec.observation_size)),
             action=jax.random.uniform(keys[1], (*shape, spec.action_size), minval=-1.0),
             reward=jnp.zeros(shape),

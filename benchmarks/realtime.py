@@ -90,8 +90,8 @@ def run(loop: Loop, policy: LearnedPolicy, seconds: float) -> list[tuple[Step, .
 
 def policy(folder: Path, spec) -> LearnedPolicy:
     """A fresh actor network, as the actor of a run holds one."""
-    actor = Sac(spec, Config()).init(jax.random.key(0)).actor
-    publish(folder, 0, actor, spec)
+    sac = Sac(spec, Config())
+    publish(folder, 0, sac.acting(sac.init(jax.random.key(0))), sac.network, spec)
     return LearnedPolicy(spec, params.load(params.path_of(folder, 0), spec))
 
 

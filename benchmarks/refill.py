@@ -14,7 +14,6 @@ from benchmarks import common, made_up
 from benchmarks.rows import Row, row
 from robostack import config as configs
 from robostack.config import RunConfig
-from robostack.core import observe
 from robostack.store.run import Run, read_json
 
 LENGTH = 100  # steps an episode
@@ -36,12 +35,12 @@ def measure(given: argparse.Namespace) -> list[Row]:
         updates_per_step=0.001,  # what is measured is the way to an update, not updates
         capacity=int(given.transitions * FRAMES) + 10 * LENGTH,
         pictures=configs.KINDS,
-        keep_pictures=True,
+        observe="cameras",
         validation=1,
     )
     with tempfile.TemporaryDirectory() as name:
         run = Run.create(name, config.name, configs.as_dict(config))
-        spec = observe.spec_of(config.load_task())
+        spec = config.spec()
         more = made_up.record(
             run.episodes, spec, episodes + given.repeats * 20, demonstrations=DEMONSTRATIONS
         )

@@ -65,8 +65,9 @@ class Actor:
             lambda: self._task.expert(self._task.options), config.person, config.seed
         )
         self.progress = Progress(run.path / "actor.json")
+        self._spec = spec = config.spec()
         parts = {"plant": plant, "task": self._task, "robot": robot, "on_tick": self._on_tick}
-        self._spec = (spec := Loop(**parts).spec)
+        parts["views"] = spec.views
         memory = spool.place(run.seat)
         with explained("bring steps of before to", run.episodes):
             for name in spool.recover(run.episodes, memory):
@@ -207,9 +208,9 @@ class Actor:
                     continue
                 return found
             self._go_live(index)
-            self._plant.look_through(self._config.recorded(kind))
+            self._plant.look_through(self._config.looks_through(kind))
             try:
-                episode = loop.run(policy(), kind, index, number)
+                episode = loop.run(policy(), kind, index, number, self._config.films(kind))
             except StaleSample as error:
                 self._cut += 1
                 if self._config.lockstep or self._cut == MOST_CUT:

@@ -14,14 +14,18 @@ from robostack.core import catalog, observe
 from robostack.core.errors import BadValue, Unavailable, UnknownName, require
 from robostack.core.operator import Style
 from robostack.core.robot import Robot
+from robostack.core.spec import Spec, View
 from robostack.core.task import Task
-from robostack.learn.sac import Config as LearnerConfig
+from robostack.learn.acting import network_of
+from robostack.learn.config import Config as LearnerConfig
 from robostack.store.memory import Need
 from robostack.store.replay import need
 
 T = TypeVar("T")
 PLANTS = ("ros", "twin")
+OBSERVE = ("state", "cameras")
 KINDS = ("demonstration", "practice", "solo", "validation", "evaluation")  # of episodes
+TRAINED = KINDS[:3]  # those that the learner learns from
 PICTURE = (128, 128)  # height, width of a camera's pictures, px
 SEEDS = 500  # a run's episodes have seeds from seed times a million on; `evaluate` begins at 500 million
 MOST_EXAMINED = 100_000  # episodes of validation and of evaluation: their seeds would meet others
@@ -34,6 +38,9 @@ class RunConfig:
     task: str = "peg_insert"
     robot: str = "fr3"
     seed: int = 0
+    observe: str = (
+        "state"  # "cameras": the policy sees pictures, and not where the target is believed to be
+    )
     plant: str = "ros"  # "ros": a cell on topics; "twin": the mirror inside the actor, without ROS
     lockstep: bool = (
         True  # the cell waits for the actor, and episodes repeat exactly; False: real time
@@ -55,9 +62,6 @@ class RunConfig:
     capacity: int = 100_000  # frames in the replay memory
     cameras: tuple[str, ...] = ("wrist_camera", "front_camera")  # of the cell
     pictures: tuple[str, ...] = ("demonstration",)  # kinds of episodes that cameras are recorded in
-    keep_pictures: bool = (
-        False  # in the replay memory too; a policy that sees no pictures needs none
-    )
     checkpoint_every: float = 15.0  # s of training; at most so much is trained again after a fault
     checkpoints: int = 3  # newest ones kept, besides the best: the last may be damaged
     options: dict[str, float] = field(default_factory=dict)  # of the task
@@ -78,10 +82,10 @@ class RunConfig:
         for kind in self.pictures:
             if kind not in KINDS:
                 raise UnknownName("kind of episode", kind, KINDS, "pictures")
-        if self.keep_pictures:
-            fits = set(KINDS[:3]) <= set(self.pictures) and len(self.cameras) > 0
-            least = f"cameras, and at least {', '.join(KINDS[:3])} with keep_pictures"
-            require(fits, "pictures", list(self.pictures), least)
+        if self.observe not in OBSERVE:
+            raise UnknownName("way to observe", self.observe, OBSERVE, "observe")
+        is_seeing = self.observe == "state" or len(self.cameras) > 0
+        require(is_seeing, "cameras", list(self.cameras), "at least one with observe=cameras")
         require(self.checkpoints >= 1, "checkpoints", self.checkpoints, "at least 1")
         every = self.checkpoint_every
         require(every >= 0, "checkpoint_every", every, "at least 0 s")
@@ -97,22 +101,41 @@ class RunConfig:
         """Raises UnknownName."""
         return catalog.robot(self.robot)
 
-    def recorded(self, kind: str) -> tuple[str, ...]:
-        """Cameras whose pictures are recorded in episodes of this kind."""
-        return self.cameras if kind in self.pictures else ()
-
     @property
-    def kept(self) -> dict[str, tuple[int, int]]:
-        """Cameras whose pictures the replay memory holds, and their height and width, px."""
-        return dict.fromkeys(self.cameras, PICTURE) if self.keep_pictures else {}
+    def sees(self) -> bool:
+        """Whether the policy looks through the cameras."""
+        return self.observe == "cameras"
+
+    def spec(self) -> Spec:
+        """What the policy sees and does."""
+        views = tuple(View(name, *PICTURE) for name in self.cameras) if self.sees else ()
+        return observe.spec_of(self.load_task(), views)
+
+    def films(self, kind: str) -> bool:
+        """Whether the pictures are recorded in episodes of this kind."""
+        return kind in self.pictures or (self.sees and kind in TRAINED)
+
+    def looks_through(self, kind: str) -> tuple[str, ...]:
+        """Cameras that must give pictures in episodes of this kind."""
+        return self.cameras if self.sees or self.films(kind) else ()
 
     def memory(self) -> Need:
-        """What a full replay memory will take."""
-        return need(observe.spec_of(self.load_task()), self.capacity, self.kept)
+        """What a full replay memory will take. Raises RobostackError where the trunk's weights are missing."""
+        spec = self.spec()
+        network = network_of(spec, self.learner)
+        count = self.learner.crops if network.sight else 1
+        kept = {view.name: network.kept(view) for view in spec.views}
+        sizes = {
+            f"{name} {count} x {'x'.join(map(str, shape))}": count
+            * math.prod(shape)
+            * dtype.dtype.itemsize
+            for name, (shape, dtype) in kept.items()
+        }
+        return need(spec, self.capacity, sizes)
 
     def require_memory(self) -> None:
         """Raises Unavailable, with the numbers, where this machine has less."""
-        self.memory().require("choose a smaller capacity, or keep_pictures=false")
+        self.memory().require("choose a smaller capacity or fewer learner.crops")
 
     @property
     def name(self) -> str:
@@ -155,9 +178,11 @@ def override(config: RunConfig, settings: Iterable[str]) -> RunConfig:
 
 def add_choices(parser: argparse.ArgumentParser) -> None:
     """The flags that name a cell and change a run, the same for every door."""
-    parser.add_argument("--task", default=None, help="folder in tasks/")
+    parser.add_argument("name", nargs="?", metavar="task", help="folder in tasks/")
+    parser.add_argument("--task", default=None, help="the same")
     parser.add_argument("--robot", default=None, help="folder in robots/")
     parser.add_argument("--seed", type=int, default=None)
+    parser.add_argument("--observe", default=None, help="what the policy sees: state or cameras")
     parser.add_argument(
         "--config", type=Path, default=None, metavar="FILE", help="YAML with any fields of a run"
     )
@@ -173,7 +198,10 @@ def add_choices(parser: argparse.ArgumentParser) -> None:
 def chosen(arguments: argparse.Namespace) -> RunConfig:
     """The run config that the flags make. Raises RobostackError."""
     config = from_file(arguments.config) if arguments.config else RunConfig()
-    flags = {name: getattr(arguments, name) for name in ("task", "robot", "seed")}
+    if arguments.name and arguments.task not in (None, arguments.name):
+        raise BadValue(f"got task {arguments.name} and --task {arguments.task}; say one of them")
+    flags = {name: getattr(arguments, name) for name in ("task", "robot", "seed", "observe")}
+    flags["task"] = arguments.name or arguments.task
     config = replace(config, **{name: value for name, value in flags.items() if value is not None})
     config = override(config, arguments.set)
     config.load_robot()  # names are wrong now rather than minutes later

@@ -20,6 +20,7 @@ from robostack.store.run import ROOM_MB
 
 LIBRARIES = (
     "numpy",
+    "scipy",
     "yaml",
     "mujoco",
     "jax",

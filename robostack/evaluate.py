@@ -7,7 +7,6 @@ import numpy as np
 from rich.progress import track
 
 from robostack import config as configs
-from robostack.core import observe
 from robostack.core.errors import RobostackError, require
 from robostack.core.guard import Guard
 from robostack.core.loop import Loop
@@ -46,13 +45,15 @@ def main(argv: list[str] | None = None) -> int:
         raise RobostackError(
             f"{run.path} has no best version yet; name one with --version, or train to the end"
         )
-    policy = policies.load(params.path_of(run.params, version), observe.spec_of(task))
+    policy = policies.load(params.path_of(run.params, version), config.spec())
     plant = GuardedPlant(
         TwinPlant(task, robot, noise=config.noise), Guard(robot.safety, task.period)
     )
-    loop = Loop(plant, task, robot)
+    spec = config.spec()
+    plant.look_through([view.name for view in spec.views])
+    loop = Loop(plant, task, robot, views=spec.views)
     played = [
-        loop.run(policy, "evaluation", i, arguments.seed + i)
+        loop.run(policy, "evaluation", i, arguments.seed + i, with_pictures=False)
         for i in track(range(arguments.episodes), "evaluating")
     ]
     wins = sum(episode.is_success for episode in played)

@@ -11,6 +11,7 @@ from robostack.core.guard import Guard
 from robostack.core.loop import Loop, Policy
 from robostack.core.plant import GuardedPlant
 from robostack.core.robot import Robot
+from robostack.core.spec import View
 from robostack.core.task import Task
 from robostack.twin.plant import TwinPlant
 from robostack.twin.render import Camera
@@ -27,10 +28,12 @@ def film(
     make_policy: Callable[[], Policy],
     seeds: list[int],
     noise: bool = True,
+    views: tuple[View, ...] = (),
 ) -> Path:
     """Plays an episode for each seed, guarded as ever, and writes them one after another, seen by all cameras.
 
-    `make_policy` is called for each, since an expert remembers. Raises Unavailable where nothing can be written.
+    `make_policy` is called for each, since an expert remembers; `views` is what the policy looks through. Raises
+    Unavailable where nothing can be written.
     """
     twin = TwinPlant(task, robot, noise=noise, looks=LOOKS)
     cameras = [Camera(twin.scene, name, *SIZE) for name in twin.scene.cameras]
@@ -42,7 +45,8 @@ def film(
             raise Unavailable(
                 f"cannot write {path}: no such folder, or this OpenCV has no VP9 encoder"
             )
-        loop = Loop(GuardedPlant(twin, Guard(robot.safety, task.period)), task, robot)
+        loop = Loop(GuardedPlant(twin, Guard(robot.safety, task.period)), task, robot, views=views)
+        twin.look_through([view.name for view in views])
         for number, seed in enumerate(seeds):
             title = f"{task.name} on {robot.name}, episode {number + 1} of {len(seeds)}"
 

@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 
 from robostack import config as configs
-from robostack.config import RunConfig
-from robostack.core import clock, observe
+from robostack.config import TRAINED, RunConfig
+from robostack.core import clock
 from robostack.core.errors import RobostackError
 from robostack.core.types import Episode, EpisodeHeader
 from robostack.learn import policy
@@ -30,13 +30,12 @@ from robostack.store.state import Checkpoint
 
 KEEP = 100  # newest versions kept besides the pinned ones
 CHUNK = 20  # learner steps between two looks at the clock
-TRAINED = ("demonstration", "practice", "solo")  # kinds of episodes to learn from
 JUDGED = 20  # newest episodes that a checkpoint's score is over
 CHOICES = ("task", "robot", "options", "seed", "demonstrations", "warmup", "updates_per_step")
 CHOICES += (
     "capacity",
     "learner",
-    "keep_pictures",
+    "observe",
     "cameras",
 )  # what a checkpoint must have been made with
 
@@ -61,14 +60,14 @@ class Training:
 
     def __init__(self, run: Run, config: RunConfig):
         self._run, self._config = run, config
-        self._spec = observe.spec_of(config.load_task())
+        self._spec = config.spec()
         self._learner = self._fresh()
         # A cut episode is played again in lockstep; in real time its steps are all there will be. A damaged one ends
         # a run in lockstep, which could not be the same any more; in real time it goes on with what is whole.
         self._follower = EpisodeFollower(
             run.episodes,
             self._spec,
-            has_pictures=config.keep_pictures,
+            has_pictures=config.sees,
             with_cut=not config.lockstep,
             say=None if config.lockstep else _say,
         )
@@ -160,10 +159,13 @@ class Training:
         counts, learner = self._counts, self._learner
         counts.version += 1
         counts.is_unpublished = False
-        served = policy.flatten(learner.state.served)
+        served = policy.flatten(learner.acting)
         if (there := self._there(counts.version)) is None:
             meta = {"updates": learner.steps, "episodes": counts.episodes}
-            params.save(self._run.params, counts.version, served, self._spec, meta)
+            network = learner.sac.network
+            policy.publish(
+                self._run.params, counts.version, learner.acting, network, self._spec, **meta
+            )
         elif any(not np.array_equal(there[name], served[name]) for name in served):
             print(
                 f"version {counts.version} was made before with other weights, as on another kind of "
@@ -216,14 +218,14 @@ class Training:
 
     def _fresh(self) -> Learner:
         config = self._config
-        return Learner(self._spec, config.learner, config.seed, config.capacity, config.kept)
+        return Learner(self._spec, config.learner, config.seed, config.capacity)
 
     def _refill(self, layout: dict[str, Any], seen: list[str]) -> None:
         names = {_place(name): name for name in seen}
 
         def read(actor: str, index: int) -> Episode:
             path = self._run.episodes / names[actor, index]
-            return read_episode(path, self._spec, has_pictures=self._config.keep_pictures)
+            return read_episode(path, self._spec, has_pictures=self._config.sees)
 
         self._learner.refill(layout, read)
 

@@ -10,7 +10,6 @@ import matplotlib
 import numpy as np
 
 from robostack.config import RunConfig
-from robostack.core import observe
 from robostack.learn import policy as policies
 from robostack.store import params
 from robostack.store.disk import write_whole
@@ -133,13 +132,15 @@ def _film(run: Run, config: RunConfig, ledger: list[Line]) -> str:
 
     task = config.load_task()
     version = params.pinned_version(run.params)
-    policy = policies.load(params.path_of(run.params, version), observe.spec_of(task))
+    policy = policies.load(params.path_of(run.params, version), config.spec())
     path, draft = run.path / "evaluation.mp4", run.path / ".evaluation.mp4"
     exam = [line for line in ledger if line.kind == "evaluation"]
     failed = [line.seed for line in exam if not line.is_success]
     # Failures are what one wants to see; then the first of the others.
     seeds = (failed[:2] + [line.seed for line in exam if line.is_success])[:5]
-    film(draft, task, config.load_robot(), lambda: policy, seeds or [0, 1, 2], config.noise)
+    seeds = seeds or [0, 1, 2]
+    views = config.spec().views
+    film(draft, task, config.load_robot(), lambda: policy, seeds, config.noise, views)
     draft.replace(path)
     return path.name
 

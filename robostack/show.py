@@ -9,7 +9,7 @@ from robostack.config import RunConfig, add_choices, chosen
 from robostack.core import clock, observe
 from robostack.core.errors import Unavailable, require
 from robostack.core.guard import Guard
-from robostack.core.loop import Loop, StillPolicy
+from robostack.core.loop import NO_PICTURES, Loop, Pictures, StillPolicy
 from robostack.core.operator import ScriptedPerson, Style
 from robostack.core.plant import GuardedPlant
 from robostack.core.spec import Spec
@@ -27,7 +27,12 @@ class ExpertPolicy:
     def __init__(self, spec: Spec, expert: Expert):
         self._spec, self._expert = spec, expert
 
-    def act(self, observation: np.ndarray, rng: np.random.Generator | None) -> np.ndarray:
+    def act(
+        self,
+        observation: np.ndarray,
+        rng: np.random.Generator | None,
+        pictures: Pictures = NO_PICTURES,
+    ) -> np.ndarray:
         del rng
         return self._expert.act(observe.unpack(self._spec, observation))
 

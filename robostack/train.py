@@ -112,8 +112,12 @@ def _introduce(run: Run, config: RunConfig) -> None:
 
 def _require_no_choices(arguments: argparse.Namespace) -> None:
     """Raises BadValue for flags that would make another run of the one to resume."""
-    names = ("task", "robot", "seed", "config", "set", "runs")
-    if given := [f"--{name}" for name in names if getattr(arguments, name) not in (None, [])]:
+    names = ("name", "task", "robot", "seed", "observe", "config", "set", "runs")
+    if given := [
+        f"--{name.replace('name', 'task')}"
+        for name in names
+        if getattr(arguments, name) not in (None, [])
+    ]:
         raise BadValue(
             f"got {' '.join(given)} with --resume; a run goes on as it was begun (config.json in "
             f"{arguments.resume}): leave {'it' if len(given) == 1 else 'them'} out, or start a new run"

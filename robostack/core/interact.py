@@ -7,6 +7,7 @@ import numpy as np
 from robostack.core import observe
 from robostack.core.command import Commander, gripper_target
 from robostack.core.robot import Robot
+from robostack.core.spec import View
 from robostack.core.task import Task, Terms
 from robostack.core.types import Command, Samples
 
@@ -19,12 +20,17 @@ class Seen:
     terms: Terms
     observation: np.ndarray  # (n,) float32
 
+    @property
+    def pictures(self) -> dict[str, np.ndarray]:
+        """What the cameras saw, (H, W, 3) uint8 by name."""
+        return observe.pictures(self.samples)
+
 
 class Interaction:
     """Owns the pose of the tool at the episode's start. The loop and the Gymnasium environment stand on it."""
 
-    def __init__(self, task: Task, robot: Robot):
-        self.task, self.spec = task, observe.spec_of(task)
+    def __init__(self, task: Task, robot: Robot, views: tuple[View, ...] = ()):
+        self.task, self.spec = task, observe.spec_of(task, views)
         self._commander = Commander(task, robot)
         self._reset_pose: np.ndarray | None = None
 

@@ -1,7 +1,8 @@
 """One episode, tick by tick: read, observe, act, send, record. The same for every plant."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any, Protocol
 
 import numpy as np
@@ -13,9 +14,12 @@ from robostack.core.interact import Interaction
 from robostack.core.operator import Nobody, Operator
 from robostack.core.plant import Plant
 from robostack.core.robot import Robot
+from robostack.core.spec import View
 from robostack.core.task import Task
 from robostack.core.types import Episode, EpisodeHeader, Samples, Step, Who
 
+Pictures = Mapping[str, np.ndarray]  # by camera, (H, W, 3) uint8 RGB
+NO_PICTURES: Pictures = MappingProxyType({})
 SETTLE_S = 2.0  # s that a cell may take after a reset until all its signals are fresh
 
 
@@ -27,8 +31,13 @@ class Policy(Protocol):
         """Version of its parameters, -1 when it has none."""
         ...
 
-    def act(self, observation: np.ndarray, rng: np.random.Generator | None) -> np.ndarray:
-        """Action (m,) in [-1, 1] for an observation (n,). Without `rng`: deterministic."""
+    def act(
+        self,
+        observation: np.ndarray,
+        rng: np.random.Generator | None,
+        pictures: Pictures = NO_PICTURES,
+    ) -> np.ndarray:
+        """Action (m,) in [-1, 1] for an observation (n,) and what the cameras see. Without `rng`: deterministic."""
         ...
 
 
@@ -49,15 +58,21 @@ class StillPolicy:
     action_size: int
     version: int = -1
 
-    def act(self, observation: np.ndarray, rng: np.random.Generator | None) -> np.ndarray:
-        del observation, rng
+    def act(
+        self,
+        observation: np.ndarray,
+        rng: np.random.Generator | None,
+        pictures: Pictures = NO_PICTURES,
+    ) -> np.ndarray:
+        del observation, rng, pictures
         return np.zeros(self.action_size)
 
 
 class Loop:
     """Owns the running of episodes on one plant. The plant must be guarded.
 
-    `sample_age` (s) is how old a signal may be; in lockstep, simulated latency counts the same way.
+    `sample_age` (s) is how old a signal may be; in lockstep, simulated latency counts the same way. A policy gets the
+    pictures of all cameras that the plant looks through; `views` are those it needs.
     """
 
     def __init__(
@@ -69,18 +84,23 @@ class Loop:
         recorder: Recorder | None = None,
         on_tick: Callable[[Samples, Step | None], None] | None = None,
         sample_age: float = 0.2,
+        views: tuple[View, ...] = (),
     ):
         if not plant.is_guarded:
             raise BadValue(f"the loop got an unguarded {plant.kind} plant; wrap it in GuardedPlant")
-        self._arm = Interaction(task, robot)
+        self._arm = Interaction(task, robot, views)
         self.spec = self._arm.spec
         self._plant, self._task, self._robot = plant, task, robot
         self._operator, self._recorder, self._on_tick = operator or Nobody(), recorder, on_tick
         self._sample_age = sample_age
         self._ticker = clock.Ticker(None if plant.is_lockstep else task.period)
 
-    def run(self, policy: Policy, kind: str, index: int, seed: int) -> Episode:
-        """Runs one episode and returns it. "practice" explores; the other kinds act deterministically.
+    def run(
+        self, policy: Policy, kind: str, index: int, seed: int, with_pictures: bool = True
+    ) -> Episode:
+        """Runs one episode and returns it, with what the cameras saw or without.
+
+        "practice" explores; the other kinds act deterministically.
 
         Raises StaleSample when the cell falls silent; what was recorded until then stays.
         """
@@ -90,15 +110,19 @@ class Loop:
         seen = self._arm.begin(self._first_samples())
         age, read_at = self._age(seen.samples), self._plant.now
         self._ticker.start()  # now: waiting for the cell to settle is no lateness
-        pictures = {name: [value] for name, value in observe.pictures(seen.samples).items()}
+
+        def kept(samples: Samples) -> Samples:
+            return samples if with_pictures else observe.without_pictures(samples)
+
+        pictures = {name: [value] for name, value in observe.pictures(kept(seen.samples)).items()}
         sizes = {name: list(value[0].shape[:2]) for name, value in pictures.items()}
         header = self._header(kind, index, seed, drawn, sizes)
         observations, steps = [seen.observation], []
         if self._recorder:
-            self._recorder.begin(header, seen.observation, seen.samples)
+            self._recorder.begin(header, seen.observation, kept(seen.samples))
         lateness = self._ticker.wait()
         for tick in range(self._task.steps):
-            asked = np.clip(policy.act(seen.observation, rng), -1.0, 1.0)
+            asked = np.clip(policy.act(seen.observation, rng, seen.pictures), -1.0, 1.0)
             hand = self._operator.act(seen.terms)
             command = self._arm.command(asked if hand is None else hand, seen, self._plant.now)
             self._plant.send(command)
@@ -125,10 +149,10 @@ class Loop:
             )
             steps.append(step)
             observations.append(after.observation)
-            for name, value in observe.pictures(samples).items():
+            for name, value in observe.pictures(kept(samples)).items():
                 pictures.setdefault(name, []).append(value)
             if self._recorder:
-                self._recorder.append(step, after.observation, samples)
+                self._recorder.append(step, after.observation, kept(samples))
             if self._on_tick:
                 self._on_tick(samples, step)
             seen, age = after, next_age

@@ -6,7 +6,7 @@ import numpy as np
 
 from robostack.core import lie
 from robostack.core.errors import StaleSample
-from robostack.core.spec import Spec, Term
+from robostack.core.spec import Spec, Term, View
 from robostack.core.task import Task, Terms
 from robostack.core.types import Samples
 
@@ -29,21 +29,24 @@ SIGNALS = {
 }
 
 
-def spec_of(task: Task) -> Spec:
-    """The observation and action that every plant and policy of this task agree on."""
+def spec_of(task: Task, views: tuple[View, ...] = ()) -> Spec:
+    """The observation and action that every plant and policy of this task agree on.
+
+    A policy with `views` finds the target by looking: where the cell believes it to be is left out.
+    """
     pose = Term("tool_pose", 6, "m, rad", "tool at reset", (0.05,) * 3 + (0.2,) * 3)
     twist = Term("tool_twist", 6, "m/s, rad/s", "tool", (0.1,) * 3 + (0.5,) * 3)
     wrench = Term("wrench", 6, "N, N m", "tool", _halves(task.wrench_scale))
     gripper = Term("gripper", 1, "0 closed .. 1 open", "", (1.0,))
     target = Term("target_error", 6, "m, rad", "tool", _halves(task.target_scale))
-    seen = (pose, twist, wrench, gripper, target)
+    seen = (pose, twist, wrench, gripper, *(() if views else (target,)))
     if task.reference == "commanded":
         # A step is added to the last command, so what it will do depends on where that was.
         seen += (Term("reference_error", 6, "m, rad", "tool", _halves(task.target_scale)),)
     action = (Term("tool_step", 6, "m, rad", "tool", tuple(map(float, task.action_scale))),)
     if task.gripper:
         action += (Term("gripper", 1, "-1 closed .. 1 open", "", (1.0,)),)
-    return Spec(seen, action, task.period)
+    return Spec(seen, action, task.period, views)
 
 
 def _halves(scale: tuple[float, float]) -> tuple[float, ...]:
@@ -119,6 +122,12 @@ def pictures(samples: Samples) -> dict[str, np.ndarray]:
     """What the cameras saw, (H, W, 3) uint8 by name."""
     values = {name: sample.value for name, sample in samples.items()}
     return {name: v for name, v in values.items() if isinstance(v, np.ndarray) and v.ndim == 3}
+
+
+def without_pictures(samples: Samples) -> Samples:
+    """The same samples but those of cameras."""
+    seen = pictures(samples)
+    return {name: sample for name, sample in samples.items() if name not in seen}
 
 
 def observe(reset_pose: np.ndarray, samples: Samples) -> Terms:

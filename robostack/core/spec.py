@@ -3,6 +3,7 @@
 import hashlib
 import json
 from dataclasses import asdict, dataclass
+from typing import Any
 
 from robostack.core.errors import SpecMismatch, UnknownName
 
@@ -25,12 +26,22 @@ class Term:
 
 
 @dataclass(frozen=True)
+class View:
+    """A camera that a policy looks through, and the size of its pictures, px."""
+
+    name: str
+    height: int
+    width: int
+
+
+@dataclass(frozen=True)
 class Spec:
     """The contract between a task and the parameters trained on it."""
 
     observation: tuple[Term, ...]
     action: tuple[Term, ...]
     period: float  # s, control period
+    views: tuple[View, ...] = ()  # what a policy sees beside the numbers
 
     @property
     def observation_size(self) -> int:
@@ -51,22 +62,30 @@ class Spec:
         def plain(terms: tuple[Term, ...]) -> list[dict]:
             return [{**asdict(term), "scale": [float(s) for s in term.scale]} for term in terms]
 
+        views = {"views": [asdict(view) for view in self.views]} if self.views else {}
         return {
             "observation": plain(self.observation),
             "action": plain(self.action),
             "period": float(self.period),
+            **views,
         }
 
     @staticmethod
-    def from_dict(data: dict) -> "Spec":
+    def from_dict(data: dict[str, Any]) -> "Spec":
         def terms(key: str) -> tuple[Term, ...]:
             return tuple(Term(**{**term, "scale": tuple(term["scale"])}) for term in data[key])
 
-        return Spec(terms("observation"), terms("action"), data["period"])
+        views = tuple(View(**view) for view in data.get("views", []))
+        return Spec(terms("observation"), terms("action"), data["period"], views)
 
     def observation_slice(self, name: str) -> slice:
         """Where term `name` stands in the observation vector. Raises UnknownName."""
         return _slice(self.observation, name)
+
+    def action_places(self, prefix: str) -> tuple[int, ...]:
+        """Entries of the action that belong to terms whose name begins with `prefix`."""
+        names = [term.name for term in self.action for _ in range(term.size)]
+        return tuple(i for i, name in enumerate(names) if name.startswith(prefix))
 
 
 def _slice(terms: tuple[Term, ...], name: str) -> slice:
@@ -83,6 +102,8 @@ def differences(got: Spec, expected: Spec) -> list[str]:
     lines = []
     if got.period != expected.period:
         lines.append(f"period: got {got.period} s, expected {expected.period} s")
+    if got.views != expected.views:
+        lines.append(f"cameras: got {_told(got.views)}, expected {_told(expected.views)}")
     for kind in ("observation", "action"):
         ours = {term.name: term for term in getattr(expected, kind)}
         theirs = {term.name: term for term in getattr(got, kind)}
@@ -97,6 +118,10 @@ def differences(got: Spec, expected: Spec) -> list[str]:
         if ours.keys() == theirs.keys() and list(ours) != list(theirs):
             lines.append(f"{kind}: order got {list(theirs)}, expected {list(ours)}")
     return sorted(lines)
+
+
+def _told(views: tuple[View, ...]) -> str:
+    return ", ".join(f"{view.name} {view.height}x{view.width}" for view in views) or "none"
 
 
 def require_equal(got: Spec, expected: Spec, what: str) -> None:

@@ -10,34 +10,29 @@ import numpy as np
 from robostack.core.spec import Spec
 from robostack.core.types import Episode
 from robostack.learn import trees
+from robostack.learn.config import Config
 from robostack.learn.memory import DeviceReplay, Memory, sample
-from robostack.learn.sac import Config, LearnerState, Sac
-from robostack.store.replay import Replay, Sizes
+from robostack.learn.sac import LearnerState, Sac
+from robostack.store.replay import Replay
 
 
 @partial(jax.jit, static_argnums=0, donate_argnums=1)
 def learner_step(sac: Sac, state: LearnerState, memory: Memory) -> tuple[LearnerState, dict]:
     """Draws the batches and makes every update of one learner step, on the device."""
     key, sample_key = jax.random.split(state.key)
-    batches = sample(memory, sample_key, sac.config.critic_updates, sac.config.batch)
+    config = sac.config
+    batches = sample(memory, sample_key, config.critic_updates, config.batch, config.pad)
     return sac.step(state._replace(key=key), batches)
 
 
 class Learner:
     """Owns the algorithm's state and the replay memory."""
 
-    def __init__(
-        self,
-        spec: Spec,
-        config: Config,
-        seed: int,
-        capacity_frames: int = 100_000,
-        cameras: Sizes | None = None,
-    ):
+    def __init__(self, spec: Spec, config: Config, seed: int, capacity_frames: int = 100_000):
         self.sac = Sac(spec, config)
         self.state = self.sac.init(jax.random.key(seed))
-        self.replay = Replay(spec, capacity_frames, cameras)
-        self._device = DeviceReplay(self.replay)
+        self.replay = Replay(spec, capacity_frames)
+        self._device = DeviceReplay(self.replay, self.sac.network, config.crops, config.pad, seed)
         self.steps = 0  # learner steps so far
 
     def add(self, episodes: Iterable[Episode]) -> None:
@@ -53,6 +48,11 @@ class Learner:
             self.state, info = learner_step(self.sac, self.state, self._device.memory)
         self.steps += steps
         return {name: float(np.asarray(value)) for name, value in info.items()}
+
+    @property
+    def acting(self) -> dict:
+        """Weights that an actor needs."""
+        return self.sac.acting(self.state)
 
     def arrays(self) -> dict[str, np.ndarray]:
         """A copy of the algorithm's state, for a checkpoint."""

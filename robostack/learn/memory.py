@@ -1,4 +1,8 @@
-"""The replay memory's copy on the accelerator: batches are drawn and gathered there, inside the jitted call."""
+"""The replay memory's copy on the accelerator: batches are drawn and gathered there, inside the jitted call.
+
+What cameras saw is only here: the features of a frozen trunk, computed once when an episode comes in, several shifted
+crops of each picture; or, for a network trained end to end, the pictures themselves.
+"""
 
 from functools import partial
 from typing import NamedTuple
@@ -7,28 +11,35 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from robostack.core.types import Episode
+from robostack.learn import images
+from robostack.learn.acting import Network
+from robostack.learn.nets import NUMBERS, Observation
 from robostack.learn.sac import Batch
 from robostack.store.replay import Replay
 
 PAD = 128  # changed rows are sent in multiples of this, so that few shapes are compiled
+AT_ONCE = 16  # pictures that go through a trunk in one call
 
 
 class Memory(NamedTuple):
     """Rows as in store.replay, and which of them may start a transition. All on the device."""
 
     frames: jax.Array  # (N, n)
+    images: dict[str, jax.Array]  # by camera (N, crops, h, w, C) bfloat16, or (N, 1, H, W, 3) uint8
     action: jax.Array  # (N, m)
     reward: jax.Array  # (N,)
     mask: jax.Array  # (N,)
+    switches: jax.Array  # (N,)
     person: jax.Array  # (N,) int32 rows where the person acted, the first `counts[0]` count
     practice: jax.Array  # (N,) int32 rows of practice, the first `counts[1]` count
     counts: jax.Array  # (2,) int32
 
 
-def sample(memory: Memory, key: jax.Array, updates: int, rows: int) -> Batch:
+def sample(memory: Memory, key: jax.Array, updates: int, rows: int, pad: int = 4) -> Batch:
     """Batches (updates, rows, ...): first half the person's transitions, second half practice. RLPD, section 4.1.
 
-    While one of the two is empty, both halves come from the other.
+    Every one of the updates has both halves. While one of the two is empty, both halves come from the other.
     """
     keys = jax.random.split(key)
     person, practice = memory.counts
@@ -36,12 +47,14 @@ def sample(memory: Memory, key: jax.Array, updates: int, rows: int) -> Batch:
     first = _draw(keys[0], jnp.where(person > 0, 0, 1), memory, (updates, half))
     second = _draw(keys[1], jnp.where(practice > 0, 1, 0), memory, (updates, rows - half))
     index = jnp.concatenate([first, second], 1)
+    now, then = jax.random.split(jax.random.fold_in(key, 1))
     return Batch(
-        observation=memory.frames[index],
+        observation=_seen(memory, index, now, pad),
         action=memory.action[index],
         reward=memory.reward[index],
         mask=memory.mask[index],
-        next_observation=memory.frames[index + 1],
+        switches=memory.switches[index],
+        next_observation=_seen(memory, index + 1, then, pad),
     )
 
 
@@ -51,21 +64,50 @@ def _draw(key: jax.Array, which: jax.Array, memory: Memory, shape: tuple[int, in
     return jnp.where(which == 0, memory.person[place], memory.practice[place])
 
 
-class DeviceReplay:
-    """Owns the copy; `sync()` brings over the rows that changed."""
+def _seen(memory: Memory, index: jax.Array, key: jax.Array, pad: int) -> Observation:
+    """Frames (updates, rows, ...) and, of each camera on its own, one crop."""
+    seen = {NUMBERS: memory.frames[index]}
+    for number, (name, kept) in enumerate(sorted(memory.images.items())):
+        draw = jax.random.fold_in(key, number)
+        crop = jax.random.randint(draw, index.shape, 0, kept.shape[1])
+        seen[name] = kept[index, crop]
+        if kept.dtype == jnp.uint8:
+            flat = seen[name].reshape(-1, *kept.shape[2:])
+            flat = images.shift(flat, jax.random.split(draw, len(flat)), pad)
+            seen[name] = flat.reshape(seen[name].shape)
+    return seen
 
-    def __init__(self, replay: Replay):
-        self._replay, self._cursor = replay, 0
+
+class DeviceReplay:
+    """Owns the copy; `sync()` brings over the rows that changed.
+
+    A picture's crops are a function of `seed`, the episode's index and the picture's place in it, so that a memory
+    that is filled again holds the same.
+    """
+
+    def __init__(
+        self, replay: Replay, network: Network, crops: int = 1, pad: int = 4, seed: int = 0
+    ):
+        self._replay, self._cursor, self._network = replay, 0, network
+        self._pad, self._key = pad, jax.random.key(seed)
         size = replay.capacity
+        self._crops = crops if network.sight else 1
+        shapes = {view.name: network.kept(view) for view in replay.spec.views}
         self.memory = Memory(
             frames=jnp.zeros((size, replay.spec.observation_size)),
+            images={
+                name: jnp.zeros((size, self._crops, *shape), dtype)
+                for name, (shape, dtype) in shapes.items()
+            },
             action=jnp.zeros((size, replay.spec.action_size)),
             reward=jnp.zeros(size),
             mask=jnp.zeros(size),
+            switches=jnp.zeros(size),
             person=jnp.zeros(size, jnp.int32),
             practice=jnp.zeros(size, jnp.int32),
             counts=jnp.zeros(2, jnp.int32),
         )
+        replay.on_fill = self._look
 
     def sync(self) -> None:
         """After Replay.add."""
@@ -76,8 +118,14 @@ class DeviceReplay:
             # The last row is repeated to fill up: writing it twice does no harm.
             rows = -(-len(changed.index) // PAD) * PAD
             pad = np.minimum(np.arange(rows), len(changed.index) - 1)
-            fields = (changed.index, changed.frames, changed.action, changed.reward, changed.mask)
-            self.memory = _write(self.memory, *(field[pad] for field in fields))
+            fields = (
+                changed.frames,
+                changed.action,
+                changed.reward,
+                changed.mask,
+                changed.switches,
+            )
+            self.memory = _write(self.memory, changed.index[pad], *(field[pad] for field in fields))
         person, practice = replay.person, replay.practice
         self.memory = self.memory._replace(
             person=_filled(person, replay.capacity),
@@ -85,14 +133,41 @@ class DeviceReplay:
             counts=jnp.array([len(person), len(practice)], jnp.int32),
         )
 
+    def _look(self, start: int, episode: Episode) -> None:
+        """Takes in what the cameras saw in an episode that lies from row `start` on."""
+        key = jax.random.fold_in(self._key, episode.header.index)
+        for number, name in enumerate(sorted(self.memory.images)):
+            pictures = episode.pictures[name]
+            for first in range(0, len(pictures), AT_ONCE):
+                part = jax.random.fold_in(jax.random.fold_in(key, number), first)
+                # The last picture is repeated to fill up, as in sync().
+                at = np.minimum(np.arange(first, first + AT_ONCE), len(pictures) - 1)
+                crops = self._crops_of(pictures[at], part)
+                kept = _put(self.memory.images[name], start + at, crops)
+                self.memory.images[name] = kept
+
+    def _crops_of(self, pictures: np.ndarray, key: jax.Array) -> jax.Array:
+        if (trunk := self._network.sight) is None:
+            return jnp.asarray(pictures[:, None])
+        return _features(trunk, trunk.weights, pictures, key, self._crops, self._pad)
+
+
+_features = partial(jax.jit, static_argnums=(0, 4, 5))(images.crops)
+
 
 @partial(jax.jit, donate_argnums=0)
-def _write(memory: Memory, index, frames, action, reward, mask) -> Memory:
+def _put(kept: jax.Array, index: np.ndarray, crops: jax.Array) -> jax.Array:
+    return kept.at[index].set(crops)
+
+
+@partial(jax.jit, donate_argnums=0)
+def _write(memory: Memory, index, frames, action, reward, mask, switches) -> Memory:
     return memory._replace(
         frames=memory.frames.at[index].set(frames),
         action=memory.action.at[index].set(action),
         reward=memory.reward.at[index].set(reward),
         mask=memory.mask.at[index].set(mask),
+        switches=memory.switches.at[index].set(switches),
     )
 
 

@@ -4,13 +4,13 @@ from pathlib import Path
 from typing import NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from flax import traverse_util
 
-from robostack.core.errors import RobostackError
+from robostack.core.errors import BadValue, RobostackError
+from robostack.core.loop import NO_PICTURES, Pictures
 from robostack.core.spec import Spec
-from robostack.learn.nets import Actor, sample_action
+from robostack.learn.acting import Network
 from robostack.store import params as store
 
 
@@ -25,9 +25,21 @@ def unflatten(arrays: dict[str, np.ndarray]) -> dict:
     return traverse_util.unflatten_dict(arrays, sep="/")
 
 
-def publish(folder: Path, version: int, actor: dict, spec: Spec, **meta) -> Path:
-    """Writes the actor's weights as a new version for actors to take up."""
-    return store.save(folder, version, flatten(actor), spec, meta)
+def publish(folder: Path, version: int, acting: dict, network: Network, spec: Spec, **meta) -> Path:
+    """Writes what an actor needs as a new version for actors to take up."""
+    return store.save(
+        folder, version, flatten(acting), spec, {**meta, "network": network.as_dict()}
+    )
+
+
+def network_of(parameters: store.Parameters) -> Network:
+    """What these weights are of. Raises RobostackError where that is not known here."""
+    what = f"version {parameters.version}"
+    if (found := parameters.meta.get("network")) is None:
+        raise RobostackError(
+            f"{what} does not say what network it is of; an older robostack made it"
+        )
+    return Network.from_dict(found, what)
 
 
 class Ready(NamedTuple):
@@ -42,51 +54,52 @@ class LearnedPolicy:
 
     def __init__(self, spec: Spec, parameters: store.Parameters):
         self._spec = spec
-        self._widths = _widths(parameters.arrays)
-        network = Actor(spec.action_size, self._widths)
-        self._mean = jax.jit(lambda weights, o: jnp.tanh(network.apply(weights, o)[0]))
+        self._network = network = network_of(parameters)
+        trunk = network.sight
+        self._trunk = trunk.weights if trunk and spec.views else None
 
-        def explore(weights, observation, seed):
-            mean, log_std = network.apply(weights, observation)
-            key = jax.random.key(seed)
-            return sample_action(jnp.asarray(mean), jnp.asarray(log_std), key)[0]
+        def act(trunk_weights, weights, numbers, pictures, seed):
+            seen = network.see(trunk_weights, numbers, pictures)
+            key = None if seed is None else jax.random.key(seed)
+            return network.act(spec, weights, seen, key)
 
-        self._explore = jax.jit(explore)
+        self._act = jax.jit(act)
         self.take(self.ready(parameters))
         observation = np.zeros(spec.observation_size, np.float32)
-        self.act(observation, None)
-        self.act(observation, np.random.default_rng(0))
+        black = {view.name: np.zeros((view.height, view.width, 3), np.uint8) for view in spec.views}
+        self.act(observation, None, black)
+        self.act(observation, np.random.default_rng(0), black)
 
     def ready(self, parameters: store.Parameters) -> Ready:
         """Weights where `act` needs them; for any thread. Raises RobostackError when they are of another network."""
-        if (got := _widths(parameters.arrays)) != self._widths:
-            raise RobostackError(
-                f"parameters are of a network {got}, the policy runs {self._widths}"
-            )
+        if (got := network_of(parameters)) != self._network:
+            raise RobostackError(f"parameters are of {got}, the policy runs {self._network}")
         return Ready(parameters.version, jax.device_put(unflatten(parameters.arrays)))
 
     def take(self, ready: Ready) -> None:
         """Swaps the weights, between ticks; waits for nothing."""
         self.version, self._weights = ready
 
-    def act(self, observation: np.ndarray, rng: np.random.Generator | None) -> np.ndarray:
-        """Action (m,) in [-1, 1]; the mean without `rng`, else a sample."""
-        if rng is None:
-            return np.asarray(self._mean(self._weights, observation), float)
-        seed = rng.integers(2**31, dtype=np.int32)
-        return np.asarray(self._explore(self._weights, observation, seed), float)
+    def act(
+        self,
+        observation: np.ndarray,
+        rng: np.random.Generator | None,
+        pictures: Pictures = NO_PICTURES,
+    ) -> np.ndarray:
+        """Action (m,) in [-1, 1]; the mean without `rng`, else a sample. Raises BadValue for a missing picture."""
+        seen = {}
+        for view in self._spec.views:
+            picture = pictures.get(view.name)
+            expected = (view.height, view.width, 3)
+            if picture is None or picture.shape != expected or picture.dtype != np.uint8:
+                got = "nothing" if picture is None else f"{picture.dtype} {picture.shape}"
+                raise BadValue(f"camera {view.name} gives {got}, the policy needs uint8 {expected}")
+            seen[view.name] = picture
+        seed = None if rng is None else rng.integers(2**31, dtype=np.int32)
+        action = self._act(self._trunk, self._weights, observation, seen, seed)
+        return np.asarray(action, float)
 
 
 def load(path: Path, spec: Spec) -> LearnedPolicy:
     """The policy in a parameter file. Raises SpecMismatch with the difference when the task is another."""
     return LearnedPolicy(spec, store.load(path, spec))
-
-
-def _widths(arrays: dict[str, np.ndarray]) -> tuple[int, ...]:
-    """Widths of the trunk, read off the weights themselves."""
-    layers = [name for name in arrays if "Trunk_0/Dense_" in name and name.endswith("kernel")]
-    if not layers:
-        raise RobostackError(
-            f"these parameters hold no actor; names: {', '.join(sorted(arrays)[:4])} …"
-        )
-    return tuple(arrays[name].shape[1] for name in sorted(layers))

@@ -8,83 +8,38 @@ actor, since the newest weights now and then fail where those before and after s
 """
 
 from dataclasses import dataclass
-from functools import partial
-from typing import NamedTuple
+from functools import cached_property, partial
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
 
-from robostack.core.errors import require
 from robostack.core.spec import Spec
-from robostack.learn.nets import Actor, Critic, sample_action
-
-
-@dataclass(frozen=True)
-class Config:
-    """Choices of the learner; hashable, so that a jitted call is compiled once per choice."""
-
-    widths: tuple[int, ...] = (256, 256)
-    critics: int = 2
-    target_critics: int = 2  # how many of them, drawn anew each update, make the target
-    batch: int = 256  # rows per update, half of them the person's
-    critic_updates: int = 2  # per learner step
-    discount: float = 0.97
-    rate: float = 3e-4  # Adam, all networks
-    target_rate: float = 0.005  # of the moving average that makes the target critics
-    served_rate: float = 0.005  # of the moving average of the actor that acts
-    temperature: float = 0.01  # where it starts
-    target_entropy: float = -0.5  # per action dimension
-    entropy_backup: bool = False
-    return_bounds: tuple[float, float] = (0.0, 1.0)
-    imitation: float = 0.1  # weight of the squared distance to the person's actions
-
-    def __post_init__(self):
-        def needs(is_met: bool, name: str, expected: str) -> None:
-            require(is_met, f"learner.{name}", getattr(self, name), expected)
-
-        widths_fit = all(type(width) is int and width >= 1 for width in self.widths)
-        needs(
-            len(self.widths) >= 1 and widths_fit,
-            "widths",
-            "whole numbers from 1, such as [256,256]",
-        )
-        needs(self.critics >= 1, "critics", "at least 1")
-        needs(
-            1 <= self.target_critics <= self.critics,
-            "target_critics",
-            f"1 to critics = {self.critics}",
-        )
-        is_even = self.batch >= 2 and self.batch % 2 == 0
-        needs(is_even, "batch", "an even number: half of it is the person's")
-        needs(self.critic_updates >= 1, "critic_updates", "at least 1")
-        needs(0 < self.discount < 1, "discount", "between 0 and 1")
-        needs(self.rate > 0, "rate", "more than 0")
-        for name in ("target_rate", "served_rate"):
-            needs(0 < getattr(self, name) <= 1, name, "more than 0, at most 1")
-        needs(self.temperature > 0, "temperature", "more than 0")
-        is_ordered = len(self.return_bounds) == 2 and self.return_bounds[0] < self.return_bounds[1]
-        needs(is_ordered, "return_bounds", "the lower and then the higher one")
-        needs(self.imitation >= 0, "imitation", "at least 0")
+from robostack.learn import acting, gripper
+from robostack.learn.acting import Network
+from robostack.learn.config import Config
+from robostack.learn.nets import Critic, Observation, sample_action
 
 
 class Batch(NamedTuple):
-    """Transitions (B, ...), float32; the first half of the rows are the person's."""
+    """Transitions (B, ...); the first half of the rows are the person's."""
 
-    observation: jax.Array  # (B, n)
+    observation: Observation  # of leaves (B, ...)
     action: jax.Array  # (B, m)
     reward: jax.Array  # (B,)
     mask: jax.Array  # (B,) 0 where the task terminated
-    next_observation: jax.Array  # (B, n)
+    switches: jax.Array  # (B,) grippers that the action switched
+    next_observation: Observation
 
 
 class LearnerState(NamedTuple):
     """Everything the learner needs to go on."""
 
     actor: dict
-    served: dict  # moving average of the actor: what acts
-    critic: dict  # leaves (critics, ...)
+    served: dict  # moving average of what acts: "actor", and with grippers the critic's "eyes" and "choice"
+    critic: dict  # "eyes"; "members" of leaves (critics, ...); "choice" where there are grippers
     target: dict
     log_temperature: jax.Array
     actor_optimizer: optax.OptState
@@ -102,11 +57,20 @@ class Sac:
     """
 
     spec: Spec
-    config: Config = Config()
+    config: Config = Config()  # noqa: RUF009 - frozen
 
-    @property
-    def _actor(self) -> Actor:
-        return Actor(self.spec.action_size, self.config.widths)
+    @cached_property
+    def network(self) -> Network:
+        """What its weights are of."""
+        return acting.network_of(self.spec, self.config)
+
+    @cached_property
+    def _arm(self) -> np.ndarray:
+        return np.array(acting.arm_places(self.spec))
+
+    @cached_property
+    def _grippers(self) -> np.ndarray:
+        return np.array(acting.gripper_places(self.spec), int)
 
     @property
     def _critic(self) -> Critic:
@@ -119,16 +83,22 @@ class Sac:
     def init(self, key: jax.Array) -> LearnerState:
         """A fresh state."""
         key, actor_key, critic_key = jax.random.split(key, 3)
-        observation = jnp.zeros(self.spec.observation_size)
-        action = jnp.zeros(self.spec.action_size)
-        actor = dict(self._actor.init(actor_key, observation))
-        # One key each: members share neither weights nor start.
+        observation = self.network.blank(self.spec)
+        actor = dict(self.network.actor(self.spec).init(actor_key, observation))
+        # One key each: members share neither weights nor start; what they share is the eyes.
         keys = jax.random.split(critic_key, self.config.critics)
-        critic = dict(jax.vmap(lambda k: self._critic.init(k, observation, action))(keys))
+        eyes_key, choice_key = jax.random.split(jax.random.fold_in(critic_key, 1))
+        eyes = dict(self.network.eyes.init(eyes_key, observation))
+        seen = self.network.eyes.apply(eyes, observation)
+        arm = jnp.zeros(len(self._arm))
+        members = dict(jax.vmap(lambda k: self._critic.init(k, seen, arm))(keys))
+        critic = {"eyes": eyes, "members": members}
+        if len(self._grippers):
+            critic["choice"] = dict(self.network.choice(self.spec).init(choice_key, seen))
         log_temperature = jnp.log(jnp.asarray(self.config.temperature, jnp.float32))
         return LearnerState(
             actor=actor,
-            served=jax.tree.map(jnp.copy, actor),
+            served=jax.tree.map(jnp.copy, self._acting(actor, critic)),
             critic=critic,
             target=jax.tree.map(jnp.copy, critic),
             log_temperature=log_temperature,
@@ -139,26 +109,35 @@ class Sac:
             steps=jnp.zeros((), jnp.int32),
         )
 
-    def distribution(
-        self, actor: dict, observation: jax.Array | np.ndarray
-    ) -> tuple[jax.Array, jax.Array]:
-        """Mean and log standard deviation (..., m) of the action before the tanh."""
-        mean, log_std = self._actor.apply(actor, observation)
+    def acting(self, state: LearnerState) -> dict:
+        """Weights that an actor needs."""
+        return state.served
+
+    def _acting(self, actor: dict, critic: dict) -> dict:
+        if not len(self._grippers):
+            return {"actor": actor}
+        return {"actor": actor, "eyes": critic["eyes"], "choice": critic["choice"]}
+
+    def distribution(self, actor: dict, observation: Observation) -> tuple[jax.Array, jax.Array]:
+        """Mean and log standard deviation (B, arm) of the arm's action before the tanh."""
+        mean, log_std = jax.vmap(self.network.actor(self.spec).apply, (None, 0))(actor, observation)
         return jnp.asarray(mean), jnp.asarray(log_std)
 
-    def act(
-        self, actor: dict, observation: jax.Array | np.ndarray, key: jax.Array | None
-    ) -> jax.Array:
-        """Action (m,) in [-1, 1] for one observation (n,); without a key the mean."""
-        mean, log_std = self.distribution(actor, observation)
-        return jnp.tanh(mean) if key is None else sample_action(mean, log_std, key)[0]
+    def see(self, critic: dict, observation: Observation) -> jax.Array:
+        """(B, d) what a critic's eyes make of a batch."""
+        return jnp.asarray(
+            jax.vmap(self.network.eyes.apply, (None, 0))(critic["eyes"], observation)
+        )
 
-    def values(
-        self, critic: dict, observation: jax.Array | np.ndarray, action: jax.Array | np.ndarray
-    ) -> jax.Array:
-        """(critics, B) values of a batch."""
+    def values(self, critic: dict, seen: jax.Array, action: jax.Array) -> jax.Array:
+        """(critics, B) values of what was seen (B, d) and the arm's actions (B, arm)."""
         one = jax.vmap(self._critic.apply, (None, 0, 0))
-        return jnp.asarray(jax.vmap(one, (0, None, None))(critic, observation, action))
+        return jnp.asarray(jax.vmap(one, (0, None, None))(critic["members"], seen, action))
+
+    def choices(self, critic: dict, seen: jax.Array) -> jax.Array:
+        """(B, choices) values of the grippers' choices."""
+        one = self.network.choice(self.spec).apply
+        return jnp.asarray(jax.vmap(one, (None, 0))(critic["choice"], seen))
 
     @partial(jax.jit, static_argnums=0, donate_argnums=1)
     def update(self, state: LearnerState, batches: Batch) -> tuple[LearnerState, dict]:
@@ -186,21 +165,41 @@ class Sac:
             drawn = jax.random.choice(
                 subset_key, config.critics, (config.target_critics,), replace=False
             )
-            subset = jax.tree.map(lambda leaf: leaf[drawn], state.target)
-        value = jnp.min(self.values(subset, batch.next_observation, action), 0)
+            members = jax.tree.map(lambda leaf: leaf[drawn], state.target["members"])
+            subset = {**state.target, "members": members}
+        seen = self.see(state.target, batch.next_observation)
+        value = jnp.min(self.values(subset, seen, action), 0)
         if config.entropy_backup:
             value = value - jnp.exp(state.log_temperature) * log_prob
         target = batch.reward + config.discount * batch.mask * value
         return target if config.entropy_backup else jnp.clip(target, *config.return_bounds)
 
+    def choice_target(self, state: LearnerState, batch: Batch) -> jax.Array:
+        """(B,) what the grippers' choice was worth, the penalty for switching in it."""
+        config = self.config
+        online = self.choices(state.critic, self.see(state.critic, batch.next_observation))
+        averaged = self.choices(state.target, self.see(state.target, batch.next_observation))
+        reward = batch.reward - config.gripper_penalty * batch.switches
+        every = jax.vmap(partial(gripper.target, discount=config.discount))
+        target = every(reward, batch.mask, online, averaged)
+        lower, upper = config.return_bounds
+        most_penalty = len(self._grippers) * config.gripper_penalty / (1.0 - config.discount)
+        return jnp.clip(target, lower - most_penalty, upper)
+
     def _update_critic(self, state: LearnerState, inputs: tuple[Batch, jax.Array]):
         batch, key = inputs
         target = jax.lax.stop_gradient(self.target_value(state, batch, key))
+        has_grippers = len(self._grippers) > 0
+        worth = jax.lax.stop_gradient(self.choice_target(state, batch)) if has_grippers else None
 
         def loss_of(critic):
-            values = self.values(critic, batch.observation, batch.action)
+            seen = self.see(critic, batch.observation)
+            values = self.values(critic, seen, batch.action[:, self._arm])
             # Sum over members: each learns as if it were alone.
-            return jnp.sum(jnp.mean((values - target[None]) ** 2, -1)), values
+            loss = jnp.sum(jnp.mean((values - target[None]) ** 2, -1))
+            if worth is not None:
+                loss = loss + self._choice_loss(self.choices(critic, seen), batch, worth)
+            return loss, values
 
         (loss, values), gradient = jax.value_and_grad(loss_of, has_aux=True)(state.critic)
         updates, optimizer = self._adam.update(gradient, state.critic_optimizer)
@@ -210,30 +209,43 @@ class Sac:
         info = {"critic_loss": loss, "value": jnp.mean(values), "value_max": jnp.max(values)}
         return state, info
 
+    def _choice_loss(self, values: jax.Array, batch: Batch, worth: jax.Array) -> jax.Array:
+        """() squared error of the choices made (B, choices), and the margin of the person's."""
+        made = jax.vmap(gripper.chosen)(batch.action[:, self._grippers])
+        error = jax.vmap(lambda each, at: each[at])(values, made) - worth
+        half = self.config.batch // 2
+        margin = partial(gripper.margin_loss, margin=self.config.gripper_margin)
+        near = jax.vmap(margin)(values[:half], made[:half])
+        return jnp.mean(error**2) + self.config.imitation * jnp.mean(near)
+
     def _update_actor(self, state: LearnerState, batch: Batch, key: jax.Array):
         temperature = jnp.exp(state.log_temperature)
         half = self.config.batch // 2
+        seen = self.see(state.critic, batch.observation)
 
         def loss_of(actor):
             mean, log_std = self.distribution(actor, batch.observation)
             action, log_prob = sample_action(mean, log_std, key)
-            value = jnp.mean(self.values(state.critic, batch.observation, action), 0)
+            value = jnp.mean(self.values(state.critic, seen, action), 0)
             loss = jnp.mean(temperature * log_prob - value)
             if self.config.imitation:
-                near = jnp.mean((jnp.tanh(mean[:half]) - batch.action[:half]) ** 2)
+                shown = batch.action[:half, self._arm]
+                near = jnp.mean((jnp.tanh(mean[:half]) - shown) ** 2)
                 loss = loss + self.config.imitation * near
             return loss, -jnp.mean(log_prob)
 
         (loss, entropy), gradient = jax.value_and_grad(loss_of, has_aux=True)(state.actor)
         updates, actor_optimizer = self._adam.update(gradient, state.actor_optimizer)
-        actor = optax.apply_updates(state.actor, updates)
+        actor: Any = optax.apply_updates(state.actor, updates)
         # Temperature: gradient of log(temperature) * (entropy - wanted), Haarnoja eq. 18 in log space.
-        wanted = self.config.target_entropy * self.spec.action_size
+        wanted = self.config.target_entropy * len(self._arm)
         slope = entropy - wanted
         updates, temperature_optimizer = self._adam.update(slope, state.temperature_optimizer)
         state = state._replace(
             actor=actor,
-            served=optax.incremental_update(actor, state.served, self.config.served_rate),
+            served=optax.incremental_update(
+                self._acting(actor, state.critic), state.served, self.config.served_rate
+            ),
             actor_optimizer=actor_optimizer,
             log_temperature=optax.apply_updates(state.log_temperature, updates),
             temperature_optimizer=temperature_optimizer,

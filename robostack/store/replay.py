@@ -49,6 +49,7 @@ class Rows(NamedTuple):
     action: np.ndarray  # (R, m)
     reward: np.ndarray  # (R,)
     mask: np.ndarray  # (R,)
+    switches: np.ndarray  # (R,)
 
 
 class _Span(NamedTuple):
@@ -73,12 +74,15 @@ class Replay:
         self.action = np.zeros((capacity_frames, spec.action_size), np.float32)
         self.reward = np.zeros(capacity_frames, np.float32)
         self.mask = np.zeros(capacity_frames, np.float32)
+        self.switches = np.zeros(capacity_frames, np.float32)  # grippers that the action switched
         self.label = np.zeros(capacity_frames, np.uint8)
         self.episode = np.full(capacity_frames, -1, np.int32)  # EpisodeHeader.index, -1 where free
         self.pictures = {
             name: np.zeros((capacity_frames, *size, 3), np.uint8)
             for name, size in self.cameras.items()
         }
+        # For who keeps more than we do: called with the first row and the episode that comes to lie there.
+        self.on_fill: Callable[[int, Episode], None] = lambda start, episode: None
         self._ring: list[_Span] = []  # practice, oldest first
         self._kept: list[_Span] = []  # demonstrations
         self._top = capacity_frames  # where they begin
@@ -140,6 +144,7 @@ class Replay:
             self.action[index],
             self.reward[index],
             self.mask[index],
+            self.switches[index],
         )
 
     def layout(self) -> dict[str, Any]:
@@ -185,6 +190,9 @@ class Replay:
         self.action[steps] = [step.action for step in episode.steps]
         self.reward[steps] = [step.reward for step in episode.steps]
         self.mask[steps] = [not step.terminated for step in episode.steps]
+        opening = self.action[steps][:, list(self.spec.action_places("gripper"))] > 0
+        self.switches[start + 1 : stop - 1] = (opening[1:] != opening[:-1]).sum(-1)
+        self.switches[start] = 0.0
         for name, pictures in self.pictures.items():
             pictures[start:stop] = episode.pictures[name]
         label = Label.STEP
@@ -196,6 +204,7 @@ class Replay:
         self.label[stop - 1] = 0
         self.episode[start:stop] = span.index
         self._changes.append((start, stop))
+        self.on_fill(start, episode)
 
     def _index(self) -> None:
         """Rows of all transitions, of those where the person acted, and of those from practice; int32.
@@ -220,7 +229,8 @@ class Replay:
                 f"the replay memory holds {self.spec.digest}"
             )
         shapes = [("observations", episode.observations, (count, self.spec.observation_size))]
-        for name, size in self.cameras.items():
+        seen = {view.name: (view.height, view.width) for view in self.spec.views}
+        for name, size in {**seen, **self.cameras}.items():
             shapes += [(f"pictures of {name}", episode.pictures.get(name), (count, *size, 3))]
         for what, array, expected in shapes:
             if array is None or array.shape != expected:
@@ -260,14 +270,15 @@ class Replay:
         self.label[start:stop], self.episode[start:stop] = 0, -1
 
 
-def need(spec: Spec, capacity_frames: int, cameras: Sizes | None = None) -> Need:
-    """Memory that a full replay memory takes, by part; the numbers twice, since the device has a copy of them."""
-    parts = {
-        "numbers": 2.0 * capacity_frames * (4 * (spec.observation_size + spec.action_size + 4))
-    }
-    for name, (height, width) in (cameras or {}).items():
-        parts[f"{name} {height}x{width}"] = 3.0 * capacity_frames * height * width
-    return Need(f"a replay memory of {capacity_frames:,} frames", parts)
+def need(spec: Spec, capacity_frames: int, images: Mapping[str, int] | None = None) -> Need:
+    """Memory that a full replay memory takes, by part; `images`: what is kept of a frame's pictures, bytes.
+
+    The numbers count twice, since the device has a copy of them.
+    """
+    numbers = 2.0 * 4 * (spec.observation_size + spec.action_size + 5)
+    parts = {"numbers": numbers, **(images or {})}
+    whole = {name: float(size) * capacity_frames for name, size in parts.items()}
+    return Need(f"a replay memory of {capacity_frames:,} frames", whole)
 
 
 def _require_finite(episode: Episode) -> None:

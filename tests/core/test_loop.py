@@ -23,7 +23,7 @@ class Random:
 
     version = 12
 
-    def act(self, observation, rng):
+    def act(self, observation, rng, pictures=None):
         return 2.0 * np.tanh(observation[-6:]) if rng is None else rng.uniform(-1.5, 1.5, 6)
 
 
@@ -140,9 +140,9 @@ def test_only_practice_explores(task, robot):
     class Asked(Random):
         kind = ""
 
-        def act(self, observation, rng):
+        def act(self, observation, rng, pictures=None):
             assert (rng is not None) == (self.kind == "practice")
-            return super().act(observation, rng)
+            return super().act(observation, rng, pictures)
 
     for kind in ("practice", "demonstration", "solo", "evaluation"):
         policy = Asked()
@@ -165,7 +165,7 @@ def test_what_was_executed_is_stored_and_not_what_was_asked(task, robot):
 
 def test_an_action_within_all_limits_is_executed_as_asked(task, robot):
     class Gentle(Random):
-        def act(self, observation, rng):
+        def act(self, observation, rng, pictures=None):
             return np.full(6, 0.1)
 
     episode = make_loop(task, robot).run(Gentle(), "evaluation", 0, 5)
@@ -207,7 +207,7 @@ def test_the_version_of_the_parameters_is_in_every_step(task, robot):
 @pytest.mark.parametrize(("opening", "action"), [(1.0, 1.0), (0.5, 0.0), (0.0, -1.0)])
 def test_the_gripper_is_executed_as_its_opening(task, robot, opening, action):
     class Grip(Random):
-        def act(self, observation, rng):
+        def act(self, observation, rng, pictures=None):
             return np.append(np.zeros(6), action)
 
     held = replace(task, gripper=True)
@@ -296,7 +296,7 @@ def test_lateness_is_in_the_step_that_came_late(task, robot):
     class Slow(Random):
         calls = 0
 
-        def act(self, observation, rng):
+        def act(self, observation, rng, pictures=None):
             self.calls += 1
             if self.calls == 2:
                 clock.sleep(0.05)

@@ -41,8 +41,8 @@ class Cell(MockPlant):
 class Drift:
     version = 5
 
-    def act(self, observation, rng):
-        del observation, rng
+    def act(self, observation, rng, pictures=None):
+        del observation, rng, pictures
         return np.full(7, 0.2)
 
 

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from robostack.core import catalog, lie, observe
-from robostack.core.loop import Loop, Recorder
+from robostack.core.loop import NO_PICTURES, Loop, Pictures, Recorder
 from robostack.core.task import Task, Terms
 from robostack.core.types import Command, Episode, Sample, Samples, Who
 from robostack.store.replay import Label, Replay
@@ -268,7 +268,12 @@ class Policy:
 
     version = -1
 
-    def act(self, observation: np.ndarray, rng: np.random.Generator | None) -> np.ndarray:
+    def act(
+        self,
+        observation: np.ndarray,
+        rng: np.random.Generator | None,
+        pictures: Pictures = NO_PICTURES,
+    ) -> np.ndarray:
         del rng
         seed, frame = observation[_WRENCH][:2]
         now = tick(int(seed), int(frame))

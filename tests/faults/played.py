@@ -7,7 +7,7 @@ import numpy as np
 from robostack import config as configs
 from robostack.core import catalog
 from robostack.core.guard import Guard
-from robostack.core.loop import Loop
+from robostack.core.loop import NO_PICTURES, Loop, Pictures
 from robostack.core.plant import GuardedPlant, MockPlant
 from robostack.store.episode import EpisodeWriter
 from robostack.store.run import Run
@@ -19,7 +19,12 @@ class Wander:
 
     version = 0
 
-    def act(self, observation: np.ndarray, rng: np.random.Generator | None) -> np.ndarray:
+    def act(
+        self,
+        observation: np.ndarray,
+        rng: np.random.Generator | None,
+        pictures: Pictures = NO_PICTURES,
+    ) -> np.ndarray:
         del observation
         return np.full(7, 0.1) if rng is None else rng.uniform(-1, 1, 7)
 

@@ -3,15 +3,17 @@
 Not about dtypes: optax's Adam raises a float to an int32 count.
 """
 
+from dataclasses import replace
+
 import jax
 import numpy as np
 import pytest
 
-from robostack.core.spec import Spec, Term
+from robostack.core.spec import Spec, Term, View
 from robostack.core.types import Episode, EpisodeHeader, Step, Who
-from robostack.learn.sac import Config
+from robostack.learn.config import NO_TRUNK, Config
 
-SMALL = Config(widths=(16, 16), batch=8)
+SMALL = Config(widths=(16, 16), batch=8, trunk=NO_TRUNK, eye_width=8)
 N, M = 5, 2
 
 
@@ -21,11 +23,26 @@ def strict():
         yield
 
 
+PLAIN = Spec(
+    (Term("x", N, "m", "base", (1.0,) * N),), (Term("u", M, "m", "tool", (1.0,) * M),), 0.1
+)
+ARM = (Term("u", M - 1, "m", "tool", (1.0,) * (M - 1)),)
+SPECS = {
+    "numbers": PLAIN,
+    "gripper": replace(PLAIN, action=(*ARM, Term("gripper", 1, "-1 .. 1", "", (1.0,)))),
+    "cameras": replace(PLAIN, views=(View("front", 16, 16), View("wrist", 16, 32))),
+}
+
+
 @pytest.fixture
 def spec() -> Spec:
-    return Spec(
-        (Term("x", N, "m", "base", (1.0,) * N),), (Term("u", M, "m", "tool", (1.0,) * M),), 0.1
-    )
+    return PLAIN
+
+
+@pytest.fixture(params=SPECS)
+def any_spec(request) -> Spec:
+    """What a policy may see and do, one kind after another."""
+    return SPECS[request.param]
 
 
 def make_episode(
@@ -52,4 +69,8 @@ def make_episode(
         for i in range(length)
     )
     header = EpisodeHeader(index, kind, "r", "t", "mock", index, spec.digest, "0")
-    return Episode(header, frames, steps)
+    pictures = {
+        view.name: rng.integers(0, 256, (length + 1, view.height, view.width, 3), np.uint8)
+        for view in spec.views
+    }
+    return Episode(header, frames, steps, pictures)

@@ -3,13 +3,15 @@
 from dataclasses import replace
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from robostack.core.errors import RobostackError, SpecMismatch
+from robostack.core.errors import BadValue, RobostackError, SpecMismatch
 from robostack.core.spec import Spec, Term
 from robostack.learn import policy as policies
 from robostack.learn.learner import Learner
+from robostack.learn.nets import NUMBERS
 from robostack.store import params
 from tests.learn.conftest import SMALL, M, N, make_episode
 
@@ -45,19 +47,32 @@ def test_numbers_to_log_are_finite(spec):
     assert all(np.isfinite(value) for value in info.values())
 
 
-def test_published_policy_acts_as_the_learners_actor(spec, tmp_path):
+def test_published_policy_acts_as_the_learners_actor(any_spec, tmp_path):
+    spec = any_spec
     learner, _ = trained(spec, 5)
-    path = policies.publish(tmp_path, 3, learner.state.actor, spec, updates=5)
+    path = policies.publish(tmp_path, 3, learner.acting, learner.sac.network, spec, updates=5)
     policy = policies.load(path, spec)
     observation = np.random.default_rng(0).normal(size=N).astype(np.float32)
-    expected = learner.sac.act(learner.state.actor, observation, None)
+    rng = np.random.default_rng(1)
+    pictures = {
+        view.name: rng.integers(0, 256, (view.height, view.width, 3), np.uint8)
+        for view in spec.views
+    }
+    seen = learner.sac.network.see(None, observation, pictures)
+    expected = learner.sac.network.act(spec, learner.acting, seen, None)
     assert policy.version == 3
-    assert policy.act(observation, None) == pytest.approx(np.asarray(expected), abs=1e-6)
+    acted = policy.act(observation, None, pictures)
+    assert acted == pytest.approx(np.asarray(expected), abs=1e-6)
+    if pictures:
+        with pytest.raises(BadValue, match="camera front gives nothing, the policy needs uint8"):
+            policy.act(observation, None)
 
 
 def test_exploration_repeats_by_seed_and_stays_in_range(spec, tmp_path):
     learner, _ = trained(spec, 1)
-    policy = policies.load(policies.publish(tmp_path, 0, learner.state.actor, spec), spec)
+    policy = policies.load(
+        policies.publish(tmp_path, 0, learner.acting, learner.sac.network, spec), spec
+    )
 
     def explored(seed):
         rng = np.random.default_rng(seed)
@@ -69,8 +84,8 @@ def test_exploration_repeats_by_seed_and_stays_in_range(spec, tmp_path):
 
 def test_swapped_weights_are_used_at_once(spec, tmp_path):
     first, second = trained(spec, 1, seed=0)[0], trained(spec, 1, seed=1)[0]
-    policies.publish(tmp_path, 0, first.state.actor, spec)
-    policies.publish(tmp_path, 1, second.state.actor, spec)
+    policies.publish(tmp_path, 0, first.acting, first.sac.network, spec)
+    policies.publish(tmp_path, 1, second.acting, second.sac.network, spec)
     policy = policies.load(params.path_of(tmp_path, 0), spec)
     before = policy.act(np.ones(N, np.float32), None)
     policy.take(policy.ready(params.load(params.path_of(tmp_path, 1), spec)))
@@ -81,7 +96,7 @@ def test_swapped_weights_are_used_at_once(spec, tmp_path):
 
 def test_parameters_of_another_task_are_refused_with_the_difference(spec, tmp_path):
     learner, _ = trained(spec, 1)
-    path = policies.publish(tmp_path, 0, learner.state.actor, spec)
+    path = policies.publish(tmp_path, 0, learner.acting, learner.sac.network, spec)
     other = Spec((Term("x", N, "mm", "base", (1.0,) * N),), spec.action, spec.period)
     with pytest.raises(SpecMismatch, match=r"observation\.x\.unit: got m, expected mm"):
         policies.load(path, other)
@@ -90,8 +105,10 @@ def test_parameters_of_another_task_are_refused_with_the_difference(spec, tmp_pa
 def test_weights_of_another_network_are_refused(spec, tmp_path):
     small, _ = trained(spec, 1)
     wide, _ = trained(spec, 1, config=replace(SMALL, widths=(32, 16)))
-    policy = policies.load(policies.publish(tmp_path, 0, small.state.actor, spec), spec)
-    path = policies.publish(tmp_path, 1, wide.state.actor, spec)
+    policy = policies.load(
+        policies.publish(tmp_path, 0, small.acting, small.sac.network, spec), spec
+    )
+    path = policies.publish(tmp_path, 1, wide.acting, wide.sac.network, spec)
     with pytest.raises(RobostackError, match=r"\(32, 16\).*\(16, 16\)"):
         policy.ready(params.load(path))
 
@@ -110,7 +127,12 @@ def test_critic_learns_the_discounted_value_of_a_known_chain(spec):
     learner.train(1500)
     episode = make_episode(spec, 0, "practice", length)
     action = np.array([step.action for step in episode.steps], np.float32)
-    values = learner.sac.values(learner.state.critic, episode.observations[:-1], action)
+    sac, critic = learner.sac, learner.state.critic
+    values = sac.values(
+        critic,
+        sac.see(critic, {NUMBERS: jnp.asarray(episode.observations[:-1])}),
+        jnp.asarray(action),
+    )
     expected = learner.sac.config.discount ** np.arange(length - 1, -1, -1)
     assert np.asarray(values).mean(0) == pytest.approx(expected, abs=0.12)
     assert np.asarray(values)[:, -1] == pytest.approx([1.0, 1.0], abs=0.05)
@@ -123,8 +145,9 @@ def test_imitation_alone_reproduces_the_persons_actions(spec):
     learner.add([episode])
     learner.train(600)
     shown = np.array([step.action for step in episode.steps])
-    acted = np.stack(
-        [learner.sac.act(learner.state.actor, o, None) for o in episode.observations[:-1]]
+    mean, _ = learner.sac.distribution(
+        learner.state.actor, {NUMBERS: jnp.asarray(episode.observations[:-1])}
     )
+    acted = np.tanh(mean)
     assert np.abs(acted - shown).mean() < 0.1
     assert acted.shape == (10, M)

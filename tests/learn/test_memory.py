@@ -1,12 +1,17 @@
 """Batches on the device are whole transitions, half of them the person's."""
 
+from dataclasses import replace
+
 import jax
 import numpy as np
 import pytest
 
+from robostack.core.spec import View
+from robostack.learn.acting import network_of
 from robostack.learn.memory import DeviceReplay, sample
+from robostack.learn.nets import NUMBERS
 from robostack.store.replay import Replay
-from tests.learn.conftest import make_episode
+from tests.learn.conftest import SMALL, SPECS, make_episode
 
 
 @pytest.fixture
@@ -20,7 +25,7 @@ def filled(spec):
                 spec, index, "practice", 30, person=range(25, 30), is_success=index % 2 == 0
             )
         )
-    device = DeviceReplay(replay)
+    device = DeviceReplay(replay, network_of(spec, SMALL))
     device.sync()
     return replay, device
 
@@ -28,7 +33,10 @@ def filled(spec):
 def test_transitions_never_cross_an_episodes_end(filled):
     _, device = filled
     batch = sample(device.memory, jax.random.key(0), 50, 64)
-    now, following = np.asarray(batch.observation), np.asarray(batch.next_observation)
+    now, following = (
+        np.asarray(batch.observation[NUMBERS]),
+        np.asarray(batch.next_observation[NUMBERS]),
+    )
     assert np.array_equal(now[..., 0], following[..., 0])  # the same episode
     assert np.array_equal(now[..., 1] + 1, following[..., 1])  # the next step
 
@@ -36,7 +44,10 @@ def test_transitions_never_cross_an_episodes_end(filled):
 def test_first_half_is_the_persons_and_the_second_is_practice(filled):
     _, device = filled
     batch = sample(device.memory, jax.random.key(0), 50, 64)
-    index, step = np.asarray(batch.observation[..., 0]), np.asarray(batch.observation[..., 1])
+    index, step = (
+        np.asarray(batch.observation[NUMBERS][..., 0]),
+        np.asarray(batch.observation[NUMBERS][..., 1]),
+    )
     by_person = (index < 4) | (step >= 25)
     assert by_person[:, :32].all()
     assert (index[:, 32:] >= 4).all()
@@ -46,7 +57,7 @@ def test_first_half_is_the_persons_and_the_second_is_practice(filled):
 def test_every_row_of_a_label_is_drawn(filled):
     replay, device = filled
     batch = sample(device.memory, jax.random.key(0), 200, 64)
-    seen = {tuple(row) for row in np.asarray(batch.observation[:, :32, :2]).reshape(-1, 2)}
+    seen = {tuple(row) for row in np.asarray(batch.observation[NUMBERS][:, :32, :2]).reshape(-1, 2)}
     assert len(seen) == len(replay.person)
 
 
@@ -55,27 +66,27 @@ def test_only_the_tasks_end_masks(filled):
     batch = sample(device.memory, jax.random.key(0), 100, 64)
     mask, reward = np.asarray(batch.mask), np.asarray(batch.reward)
     assert np.array_equal(mask == 0.0, reward == 1.0)
-    cut = (np.asarray(batch.observation[..., 0]) % 2 == 1) & (
-        np.asarray(batch.observation[..., 1]) == 29
+    cut = (np.asarray(batch.observation[NUMBERS][..., 0]) % 2 == 1) & (
+        np.asarray(batch.observation[NUMBERS][..., 1]) == 29
     )
-    cut &= np.asarray(batch.observation[..., 0]) >= 4
+    cut &= np.asarray(batch.observation[NUMBERS][..., 0]) >= 4
     assert cut.any() and (mask[cut] == 1.0).all()  # the time limit bootstraps
 
 
 def test_demonstrations_alone_fill_both_halves(spec):
     replay = Replay(spec, 200)
     replay.add(make_episode(spec, 0, "demonstration", 20))
-    device = DeviceReplay(replay)
+    device = DeviceReplay(replay, network_of(spec, SMALL))
     device.sync()
     batch = sample(device.memory, jax.random.key(0), 2, 8)
-    assert (np.asarray(batch.observation[..., 0]) == 0).all() and np.asarray(
-        batch.observation[..., 2:]
+    assert (np.asarray(batch.observation[NUMBERS][..., 0]) == 0).all() and np.asarray(
+        batch.observation[NUMBERS][..., 2:]
     ).any()
 
 
 def test_device_copy_equals_the_replay_memory_after_many_evictions(spec):
     replay = Replay(spec, 300)
-    device = DeviceReplay(replay)
+    device = DeviceReplay(replay, network_of(spec, SMALL))
     for index in range(40):
         kind = "demonstration" if index < 3 else "practice"
         replay.add(make_episode(spec, index, kind, 5 + index % 17))
@@ -87,3 +98,60 @@ def test_device_copy_equals_the_replay_memory_after_many_evictions(spec):
         assert np.array_equal(np.asarray(memory.frames)[rows + 1], replay.frames[rows + 1])
         assert np.array_equal(np.asarray(memory.action)[rows], replay.action[rows])
         assert np.array_equal(np.asarray(memory.mask)[rows], replay.mask[rows])
+
+
+@pytest.fixture
+def seeing(any_spec):
+    """A learner's memory with one demonstration and two practice episodes."""
+    replay = Replay(any_spec, 200)
+    device = DeviceReplay(replay, network_of(any_spec, SMALL))
+    episodes = [
+        make_episode(any_spec, 0, "demonstration", 20),
+        *(make_episode(any_spec, index, "practice", 17) for index in (1, 2)),
+    ]
+    for episode in episodes:
+        replay.add(episode)
+        device.sync()
+    return device, episodes
+
+
+def test_pictures_in_a_batch_are_those_of_their_frames_and_only_shifted(seeing, any_spec):
+    device, episodes = seeing
+    batch = sample(device.memory, jax.random.key(0), 3, 16, pad=0)
+    for seen, ahead in ((batch.observation, 0), (batch.next_observation, 1)):
+        rows = np.asarray(batch.observation[NUMBERS][..., :2], int).reshape(-1, 2)
+        for view in any_spec.views:
+            expected = np.stack([episodes[i].pictures[view.name][t + ahead] for i, t in rows])
+            assert np.array_equal(np.asarray(seen[view.name]).reshape(expected.shape), expected)
+    shifted = sample(device.memory, jax.random.key(0), 3, 16, pad=4)
+    for view in any_spec.views:
+        assert not np.array_equal(shifted.observation[view.name], batch.observation[view.name])
+
+
+def test_cameras_and_frames_are_shifted_each_on_its_own(spec):
+    """The same picture at both cameras and in all frames: only the shift tells them apart."""
+    square = replace(spec, views=tuple(View(name, 16, 16) for name in ("front", "wrist")))
+    episode = make_episode(square, 0, "demonstration", 20)
+    same = np.broadcast_to(episode.pictures["front"][0], (21, 16, 16, 3))
+    replay = Replay(square, 200)
+    device = DeviceReplay(replay, network_of(square, SMALL))
+    replay.add(replace(episode, pictures={"front": same, "wrist": same}))
+    device.sync()
+    batch = sample(device.memory, jax.random.key(0), 1, 16)
+    front, wrist = (np.asarray(batch.observation[name][0]) for name in ("front", "wrist"))
+    assert len(np.unique(front.reshape(16, -1), axis=0)) > 8
+    assert not np.array_equal(front, wrist)
+    assert not np.array_equal(front, np.asarray(batch.next_observation["front"][0]))
+
+
+def test_a_switched_gripper_is_counted_where_it_was_switched():
+    spec = SPECS["gripper"]
+    episode = make_episode(spec, 0, "practice", 6)
+    opening = [-1.0, -1.0, 1.0, 0.3, -0.2, -1.0]
+    steps = [
+        replace(step, action=np.array([0.0, at]))
+        for step, at in zip(episode.steps, opening, strict=True)
+    ]
+    replay = Replay(spec, 100)
+    replay.add(replace(episode, steps=tuple(steps)))
+    assert replay.switches[:6].tolist() == [0, 0, 1, 0, 1, 0]

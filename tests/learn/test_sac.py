@@ -8,20 +8,31 @@ import numpy as np
 import pytest
 
 from robostack.core.errors import BadValue
-from robostack.learn.nets import sample_action
+from robostack.learn.nets import NUMBERS, sample_action
 from robostack.learn.sac import Batch, Config, Sac
 from tests.learn.conftest import SMALL, M, N
 
 
-def random_batch(key, rows=8, updates=None):
+def random_batch(spec, key, rows=8, updates=None):
     shape = (rows,) if updates is None else (updates, rows)
-    keys = jax.random.split(key, 4)
+    keys = jax.random.split(key, 3)
+
+    def seen(key):
+        images = {
+            view.name: jax.random.randint(
+                key, (*shape, view.height, view.width, 3), 0, 256, jnp.uint8
+            )
+            for view in spec.views
+        }
+        return {NUMBERS: jax.random.normal(key, (*shape, N)), **images}
+
     return Batch(
-        observation=jax.random.normal(keys[0], (*shape, N)),
+        observation=seen(keys[0]),
         action=jnp.tanh(jax.random.normal(keys[1], (*shape, M))),
         reward=jnp.zeros(shape).at[..., 0].set(1.0),
         mask=jnp.ones(shape).at[..., 0].set(0.0),
-        next_observation=jax.random.normal(keys[2], (*shape, N)),
+        switches=jnp.zeros(shape).at[..., 1].set(1.0),
+        next_observation=seen(keys[2]),
     )
 
 
@@ -45,45 +56,47 @@ def test_log_probability_stays_finite_where_the_tanh_saturates():
     assert np.isfinite(float(log_prob))
 
 
-def test_ensemble_members_share_neither_start_nor_update(spec):
-    sac = Sac(spec, SMALL)
+def test_ensemble_members_share_neither_start_nor_update(any_spec):
+    sac = Sac(any_spec, SMALL)
     state = sac.init(jax.random.key(0))
-    kernels = [leaf for leaf in leaves(state.critic) if leaf.ndim == 3]
+    kernels = [leaf for leaf in leaves(state.critic["members"]) if leaf.ndim == 3]
     assert kernels and all(not np.array_equal(leaf[0], leaf[1]) for leaf in kernels)
     # Member 1 ends the same whatever member 0 is: nothing of theirs is shared.
-    other = state._replace(critic=jax.tree.map(lambda x: x.at[0].set(x[0] * 0.5), state.critic))
-    batch = random_batch(jax.random.key(1))
+    changed = jax.tree.map(lambda x: x.at[0].set(x[0] * 0.5), state.critic["members"])
+    other = state._replace(critic={**state.critic, "members": changed})
+    batch = random_batch(any_spec, jax.random.key(1))
 
     def updated(start):
         # The same target for both, so that only the members' own learning is compared.
         fixed = start._replace(target=state.target)
-        return sac._update_critic(fixed, (batch, jax.random.key(2)))[0].critic
+        return sac._update_critic(fixed, (batch, jax.random.key(2)))[0].critic["members"]
 
     for a, b in zip(leaves(updated(state)), leaves(updated(other)), strict=True):
         assert np.array_equal(a[1], b[1])
 
 
-def test_target_is_reward_where_the_task_ended_and_bootstraps_elsewhere(spec):
-    sac = Sac(spec, replace(SMALL, return_bounds=(-1e9, 1e9)))
+def test_target_is_reward_where_the_task_ended_and_bootstraps_elsewhere(any_spec):
+    sac = Sac(any_spec, replace(SMALL, return_bounds=(-1e9, 1e9)))
     state = sac.init(jax.random.key(0))
-    batch = random_batch(jax.random.key(1))
+    batch = random_batch(any_spec, jax.random.key(1))
     key = jax.random.key(2)
     target = np.asarray(sac.target_value(state, batch, key))
     mean, log_std = sac.distribution(state.actor, batch.next_observation)
     action, _ = sample_action(mean, log_std, jax.random.split(key)[0])
-    value = np.asarray(sac.values(state.target, batch.next_observation, action)).min(0)
+    seen = sac.see(state.target, batch.next_observation)
+    value = np.asarray(sac.values(state.target, seen, action)).min(0)
     assert target[0] == 1.0  # terminated: the reward alone
     assert target[1:] == pytest.approx(
         SMALL.discount * value[1:], abs=1e-6
     )  # truncated or going on
 
 
-def test_no_entropy_in_the_backup_unless_asked(spec):
+def test_no_entropy_in_the_backup_unless_asked(any_spec):
     config = replace(SMALL, return_bounds=(-1e9, 1e9))
-    batch, key = random_batch(jax.random.key(1)), jax.random.key(2)
+    batch, key = random_batch(any_spec, jax.random.key(1)), jax.random.key(2)
 
     def target(config, temperature):
-        sac = Sac(spec, config)
+        sac = Sac(any_spec, config)
         state = sac.init(jax.random.key(0))._replace(
             log_temperature=jnp.log(jnp.asarray(temperature))
         )
@@ -96,78 +109,85 @@ def test_no_entropy_in_the_backup_unless_asked(spec):
     assert target(asked, 10.0)[0] == 1.0
 
 
-def test_target_stays_within_what_a_return_can_be(spec):
-    sac = Sac(spec, SMALL)
+def test_target_stays_within_what_a_return_can_be(any_spec):
+    sac = Sac(any_spec, SMALL)
     state = sac.init(jax.random.key(0))
     huge = state._replace(target=jax.tree.map(lambda x: x * 100.0, state.target))
-    target = np.asarray(sac.target_value(huge, random_batch(jax.random.key(1)), jax.random.key(2)))
+    target = np.asarray(
+        sac.target_value(huge, random_batch(any_spec, jax.random.key(1)), jax.random.key(2))
+    )
     assert target.min() >= 0.0 and target.max() <= 1.0
 
 
-def test_random_subset_of_targets_is_drawn_without_replacement(spec):
+def test_random_subset_of_targets_is_drawn_without_replacement(any_spec):
     """With as many drawn as there are, the minimum is over all: drawing one twice would miss the least."""
     config = replace(SMALL, critics=5, target_critics=4, return_bounds=(-1e9, 1e9))
-    sac = Sac(spec, config)
+    sac = Sac(any_spec, config)
     state = sac.init(jax.random.key(0))
-    batch = random_batch(jax.random.key(1))
+    batch = random_batch(any_spec, jax.random.key(1))
     for seed in range(20):
         key = jax.random.key(seed)
         act_key, _ = jax.random.split(key)
         mean, log_std = sac.distribution(state.actor, batch.next_observation)
-        values = np.sort(
-            sac.values(
-                state.target, batch.next_observation, sample_action(mean, log_std, act_key)[0]
-            ),
-            0,
-        )
+        seen = sac.see(state.target, batch.next_observation)
+        action = sample_action(mean, log_std, act_key)[0]
+        values = np.sort(sac.values(state.target, seen, action), 0)
         got = np.asarray(sac.target_value(state, batch, key))[1:] / config.discount
         # Four different ones of five: the least, or, where it was left out, the second least.
         near = np.minimum(np.abs(got - values[0, 1:]), np.abs(got - values[1, 1:]))
         assert near.max() < 1e-5
 
 
-def test_critic_update_leaves_the_actor_bit_equal(spec):
-    sac = Sac(spec, SMALL)
+def test_critic_update_leaves_the_actor_bit_equal(any_spec):
+    sac = Sac(any_spec, SMALL)
     state = sac.init(jax.random.key(0))
-    after, _ = sac._update_critic(state, (random_batch(jax.random.key(1)), jax.random.key(2)))
+    after, _ = sac._update_critic(
+        state, (random_batch(any_spec, jax.random.key(1)), jax.random.key(2))
+    )
     for name in ("actor", "log_temperature", "actor_optimizer", "temperature_optimizer"):
         pairs = zip(leaves(getattr(state, name)), leaves(getattr(after, name)), strict=True)
         assert all(np.array_equal(a, b) for a, b in pairs)
 
 
-def test_actor_update_leaves_the_critics_bit_equal(spec):
-    sac = Sac(spec, SMALL)
+def test_actor_update_leaves_the_critics_bit_equal(any_spec):
+    sac = Sac(any_spec, SMALL)
     state = sac.init(jax.random.key(0))
-    after, _ = sac._update_actor(state, random_batch(jax.random.key(1)), jax.random.key(2))
+    after, _ = sac._update_actor(
+        state, random_batch(any_spec, jax.random.key(1)), jax.random.key(2)
+    )
     for name in ("critic", "target", "critic_optimizer"):
         pairs = zip(leaves(getattr(state, name)), leaves(getattr(after, name)), strict=True)
         assert all(np.array_equal(a, b) for a, b in pairs)
 
 
-def test_target_critics_follow_slowly(spec):
-    sac = Sac(spec, SMALL)
+def test_target_critics_follow_slowly(any_spec):
+    sac = Sac(any_spec, SMALL)
     state = sac.init(jax.random.key(0))
-    after, _ = sac._update_critic(state, (random_batch(jax.random.key(1)), jax.random.key(2)))
+    after, _ = sac._update_critic(
+        state, (random_batch(any_spec, jax.random.key(1)), jax.random.key(2))
+    )
     for old, new, target in zip(
         leaves(state.target), leaves(after.critic), leaves(after.target), strict=True
     ):
         assert np.allclose(target, old + SMALL.target_rate * (new - old), atol=1e-6)
 
 
-def test_entropy_is_steered_towards_its_target(spec):
-    sac = Sac(spec, SMALL)
+def test_entropy_is_steered_towards_its_target(any_spec):
+    sac = Sac(any_spec, SMALL)
     state = sac.init(jax.random.key(0))
-    _, info = sac._update_actor(state, random_batch(jax.random.key(1)), jax.random.key(2))
-    after, _ = sac._update_actor(state, random_batch(jax.random.key(1)), jax.random.key(2))
-    has_too_much = float(info["entropy"]) > SMALL.target_entropy * M
+    _, info = sac._update_actor(state, random_batch(any_spec, jax.random.key(1)), jax.random.key(2))
+    after, _ = sac._update_actor(
+        state, random_batch(any_spec, jax.random.key(1)), jax.random.key(2)
+    )
+    has_too_much = float(info["entropy"]) > SMALL.target_entropy * len(sac._arm)
     assert (float(after.log_temperature) < float(state.log_temperature)) == has_too_much
 
 
-def test_imitation_draws_the_actor_to_the_persons_half_only(spec):
+def test_imitation_draws_the_actor_to_the_persons_half_only(any_spec):
     """Changing the other half's actions changes nothing of the actor's update; changing the person's does."""
-    sac = Sac(spec, replace(SMALL, imitation=1.0))
+    sac = Sac(any_spec, replace(SMALL, imitation=1.0))
     state = sac.init(jax.random.key(0))
-    batch, key = random_batch(jax.random.key(1)), jax.random.key(2)
+    batch, key = random_batch(any_spec, jax.random.key(1)), jax.random.key(2)
     half = SMALL.batch // 2
 
     def updated(rows):
@@ -181,16 +201,17 @@ def test_imitation_draws_the_actor_to_the_persons_half_only(spec):
     )
 
 
-def test_layer_norm_keeps_values_of_absurd_actions_finite_and_small(spec):
-    sac = Sac(spec, SMALL)
+def test_layer_norm_keeps_values_of_absurd_actions_finite_and_small(any_spec):
+    sac = Sac(any_spec, SMALL)
     state = sac.init(jax.random.key(0))
-    value = sac.values(state.critic, jnp.zeros((1, N)), jnp.full((1, M), 1e6))
+    seen = sac.see(state.critic, random_batch(any_spec, jax.random.key(1), 1).observation)
+    value = sac.values(state.critic, seen, jnp.full((1, len(sac._arm)), 1e6))
     assert np.abs(np.asarray(value)).max() < 100.0
 
 
-def test_update_is_a_function_of_its_arguments(spec):
-    sac = Sac(spec, SMALL)
-    batches = random_batch(jax.random.key(1), updates=SMALL.critic_updates)
+def test_update_is_a_function_of_its_arguments(any_spec):
+    sac = Sac(any_spec, SMALL)
+    batches = random_batch(any_spec, jax.random.key(1), updates=SMALL.critic_updates)
     first, _ = sac.update(sac.init(jax.random.key(0)), batches)
     second, _ = sac.update(sac.init(jax.random.key(0)), batches)
     assert all(

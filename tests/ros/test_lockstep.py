@@ -30,7 +30,7 @@ class Wild:
     def __init__(self):
         self._steps = 0
 
-    def act(self, observation, rng):
+    def act(self, observation, rng, pictures=None):
         action = 2.0 * np.sin(1e4 * observation[:7].astype(float) + np.arange(7))
         if self._steps % 5 == 0:
             action[0] = np.nan

@@ -36,8 +36,8 @@ class Cell(MockPlant):
 class Wander:
     version = 3
 
-    def act(self, observation, rng):
-        del observation, rng
+    def act(self, observation, rng, pictures=None):
+        del observation, rng, pictures
         return np.full(7, 0.3)
 
 

@@ -287,14 +287,16 @@ def test_memory_is_estimated_before_it_is_taken(spec):
     """Within 5 % of what a full memory of pictures really takes."""
     cameras = {"wrist": (128, 128), "front": (128, 128)}
     replay = Replay(spec, 100, cameras)
-    arrays = (replay.frames, replay.action, replay.reward, replay.mask)
+    arrays = (replay.frames, replay.action, replay.reward, replay.mask, replay.switches)
     real = sum(pictures.nbytes for pictures in replay.pictures.values())
     real += 2 * sum(array.nbytes for array in arrays)
-    assert need(spec, 100, cameras).total == pytest.approx(real, rel=0.05)
+    assert need(spec, 100, dict.fromkeys(cameras, 3 * 128 * 128)).total == pytest.approx(
+        real, rel=0.05
+    )
 
 
 def test_memory_that_is_not_there_is_refused_with_the_numbers(spec):
-    estimate = need(spec, 50_000, {"wrist": (128, 128)})
+    estimate = need(spec, 50_000, {"wrist 128x128": 3 * 128 * 128})
     estimate.require("take less", free=4e9)
     with pytest.raises(Unavailable) as caught:
         estimate.require("take less", free=2e9)

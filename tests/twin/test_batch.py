@@ -21,8 +21,8 @@ class Replayed:
     def __init__(self, actions):
         self.actions = iter(actions)
 
-    def act(self, observation, rng):
-        del observation, rng
+    def act(self, observation, rng, pictures=None):
+        del observation, rng, pictures
         return next(self.actions)
 
 

@@ -44,7 +44,7 @@ class Wander:
     def __init__(self, size: int):
         self.size = size
 
-    def act(self, observation, rng):
+    def act(self, observation, rng, pictures=None):
         del rng
         return np.random.default_rng(int(1e6 * abs(observation).sum())).uniform(-1, 1, self.size)
 

@@ -1,0 +1,71 @@
+"""Choices of the learner, checked."""
+
+from dataclasses import dataclass
+
+from robostack.core.errors import UnknownName, require
+from robostack.learn import trunks
+
+NO_TRUNK = "none"
+
+
+@dataclass(frozen=True)
+class Config:
+    """Choices of the learner; hashable, so that a jitted call is compiled once per choice."""
+
+    widths: tuple[int, ...] = (256, 256)
+    critics: int = 2
+    target_critics: int = 2  # how many of them, drawn anew each update, make the target
+    batch: int = 256  # rows per update, half of them the person's
+    critic_updates: int = 2  # per learner step
+    discount: float = 0.97
+    rate: float = 3e-4  # Adam, all networks
+    target_rate: float = 0.005  # of the moving average that makes the target critics
+    served_rate: float = 0.005  # of the moving average of the actor that acts
+    temperature: float = 0.01  # where it starts
+    target_entropy: float = -0.5  # per action dimension
+    entropy_backup: bool = False
+    return_bounds: tuple[float, float] = (0.0, 1.0)
+    imitation: float = 0.1  # weight of the squared distance to the person's actions
+    trunk: str = "mirror"  # frozen image network; "none": a small one, trained with the rest
+    crops: int = 4  # features kept of each picture, all but one randomly shifted
+    pad: int = 4  # px, most that a picture is shifted
+    embeddings: int = 8  # learned weightings of the places of a feature map, per channel
+    eye_width: int = 64  # numbers that a camera comes down to
+    gripper_penalty: float = 0.02  # off the grippers' reward when one is switched
+    gripper_margin: float = 0.05  # the person's choice is worth so much more than the others
+    gripper_epsilon: float = 0.02  # share of random choices of the grippers while exploring
+
+    def __post_init__(self):
+        def needs(is_met: bool, name: str, expected: str) -> None:
+            require(is_met, f"learner.{name}", getattr(self, name), expected)
+
+        widths_fit = all(type(width) is int and width >= 1 for width in self.widths)
+        needs(
+            len(self.widths) >= 1 and widths_fit,
+            "widths",
+            "whole numbers from 1, such as [256,256]",
+        )
+        needs(self.critics >= 1, "critics", "at least 1")
+        needs(
+            1 <= self.target_critics <= self.critics,
+            "target_critics",
+            f"1 to critics = {self.critics}",
+        )
+        is_even = self.batch >= 2 and self.batch % 2 == 0
+        needs(is_even, "batch", "an even number: half of it is the person's")
+        needs(self.critic_updates >= 1, "critic_updates", "at least 1")
+        needs(0 < self.discount < 1, "discount", "between 0 and 1")
+        needs(self.rate > 0, "rate", "more than 0")
+        for name in ("target_rate", "served_rate"):
+            needs(0 < getattr(self, name) <= 1, name, "more than 0, at most 1")
+        needs(self.temperature > 0, "temperature", "more than 0")
+        is_ordered = len(self.return_bounds) == 2 and self.return_bounds[0] < self.return_bounds[1]
+        needs(is_ordered, "return_bounds", "the lower and then the higher one")
+        needs(self.imitation >= 0, "imitation", "at least 0")
+        if self.trunk not in (*trunks.NETS, NO_TRUNK):
+            raise UnknownName("trunk", self.trunk, [*trunks.NETS, NO_TRUNK], "learner.trunk")
+        for name in ("crops", "embeddings", "eye_width"):
+            needs(getattr(self, name) >= 1, name, "at least 1")
+        for name in ("pad", "gripper_penalty", "gripper_margin"):
+            needs(getattr(self, name) >= 0, name, "at least 0")
+        needs(0 <= self.gripper_epsilon <= 1, "gripper_epsilon", "0 to 1")
