@@ -39,7 +39,7 @@ def _list(_: argparse.Namespace) -> int:
     for name in trunks.NETS:
         path = trunks.path_of(name)
         if not path.is_file():
-            print(f"{name:<10}not there: {trunks.NETS[name][2]}")
+            print(f"{name:<10}not there: {trunks.NETS[name][1]}")
             continue
         try:
             labels, arrays = trunks.read(path)

@@ -8,7 +8,6 @@ import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache
-from importlib import import_module
 from math import prod
 from pathlib import Path
 from typing import Any
@@ -20,22 +19,23 @@ from flax import linen as nn
 from flax import traverse_util
 
 from robostack.core.errors import RobostackError, Unavailable, UnknownName
+from robostack.learn.mirror_net import MirrorNet
+from robostack.learn.resnet import ResNet10
 from robostack.store import tensors
 from robostack.store.disk import explained, write_whole
 
 FORMAT = "1"
 SHIPPED = Path(__file__).with_name("weights")
-# name: (module, class, how its weights come to be where `load` looks)
-NETS = {
-    "mirror": ("mirror_net", "MirrorNet", "they come with the package; install robostack again"),
+# name: (network, how its weights come to be where `load` looks)
+NETS: dict[str, tuple[type[nn.Module], str]] = {
+    "mirror": (MirrorNet, "they come with the package; install robostack again"),
     "resnet10": (
-        "resnet",
-        "ResNet10",
+        ResNet10,
         "get resnet10_params.pkl from https://github.com/rail-berkeley/serl/releases/tag/resnet10, "
         "then: robostack weights import resnet10_params.pkl",
     ),
 }
-_ANY_SIZE = (1, 128, 128, 3)  # weights of convolutions do not depend on it
+_SIZE = (1, 128, 128, 3)  # of the pictures that trunks are made for; weights do not depend on it
 _TOLD = 4  # differences of a kind in one line
 
 
@@ -151,7 +151,7 @@ def _some(lines: Iterable[str]) -> list[str]:
 
 def shapes(name: str) -> dict[str, jax.ShapeDtypeStruct]:
     """What its weights are, by path."""
-    pictures = jax.ShapeDtypeStruct(_ANY_SIZE, jnp.uint8)
+    pictures = jax.ShapeDtypeStruct(_SIZE, jnp.uint8)
     made: Any = jax.eval_shape(network(name).init, jax.random.key(0), pictures)
     flat: Any = traverse_util.flatten_dict(made, sep="/")
     return flat
@@ -161,21 +161,14 @@ def network(name: str) -> nn.Module:
     """The network without weights."""
     if name not in NETS:
         raise UnknownName("trunk", name, NETS)
-    module, made, _ = NETS[name]
-    full = f"robostack.learn.{module}"
-    try:
-        return getattr(import_module(full), made)()
-    except ModuleNotFoundError as error:
-        if error.name != full:
-            raise
-        raise Unavailable(f"trunk {name} is not in this robostack: there is no {full}") from None
+    return NETS[name][0]()
 
 
 @cache
 def _load(name: str, path: Path) -> Trunk:
     module = network(name)
     if not path.is_file():
-        raise Unavailable(f"no weights of trunk {name} at {path}: {NETS[name][2]}")
+        raise Unavailable(f"no weights of trunk {name} at {path}: {NETS[name][1]}")
     labels, arrays = read(path)
     check(name, arrays, str(path))
     weights = traverse_util.unflatten_dict(arrays, sep="/")
