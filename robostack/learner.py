@@ -217,8 +217,8 @@ class Training:
             return
 
     def _fresh(self) -> Learner:
-        config = self._config
-        return Learner(self._spec, config.learner, config.seed, config.capacity)
+        config, folder = self._config, self._run.path / "features"
+        return Learner(self._spec, config.learner, config.seed, config.capacity, folder)
 
     def _refill(self, layout: dict[str, Any], seen: list[str]) -> None:
         names = {_place(name): name for name in seen}

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -28,11 +29,20 @@ def learner_step(sac: Sac, state: LearnerState, memory: Memory) -> tuple[Learner
 class Learner:
     """Owns the algorithm's state and the replay memory."""
 
-    def __init__(self, spec: Spec, config: Config, seed: int, capacity_frames: int = 100_000):
+    def __init__(
+        self,
+        spec: Spec,
+        config: Config,
+        seed: int,
+        capacity_frames: int = 100_000,
+        features: Path | None = None,  # folder where a trunk's features are kept
+    ):
         self.sac = Sac(spec, config)
         self.state = self.sac.init(jax.random.key(seed))
         self.replay = Replay(spec, capacity_frames)
-        self._device = DeviceReplay(self.replay, self.sac.network, config.crops, config.pad, seed)
+        self._device = DeviceReplay(
+            self.replay, self.sac.network, config.crops, config.pad, seed, features
+        )
         self.steps = 0  # learner steps so far
 
     def add(self, episodes: Iterable[Episode]) -> None:

@@ -5,6 +5,7 @@ crops of each picture; or, for a network trained end to end, the pictures themse
 """
 
 from functools import partial
+from pathlib import Path
 from typing import NamedTuple
 
 import jax
@@ -16,6 +17,7 @@ from robostack.learn import images
 from robostack.learn.acting import Network
 from robostack.learn.nets import NUMBERS, Observation
 from robostack.learn.sac import Batch
+from robostack.store.features import Features
 from robostack.store.replay import Replay
 
 PAD = 128  # changed rows are sent in multiples of this, so that few shapes are compiled
@@ -82,11 +84,17 @@ class DeviceReplay:
     """Owns the copy; `sync()` brings over the rows that changed.
 
     A picture's crops are a function of `seed`, the episode's index and the picture's place in it, so that a memory
-    that is filled again holds the same.
+    that is filled again holds the same. With `folder` they are kept there, and not made again.
     """
 
     def __init__(
-        self, replay: Replay, network: Network, crops: int = 1, pad: int = 4, seed: int = 0
+        self,
+        replay: Replay,
+        network: Network,
+        crops: int = 1,
+        pad: int = 4,
+        seed: int = 0,
+        folder: Path | None = None,
     ):
         self._replay, self._cursor, self._network = replay, 0, network
         self._pad, self._key = pad, jax.random.key(seed)
@@ -107,6 +115,10 @@ class DeviceReplay:
             practice=jnp.zeros(size, jnp.int32),
             counts=jnp.zeros(2, jnp.int32),
         )
+        self._kept: Features | None = None
+        if folder and network.sight:
+            made = f"{network.trunk} {network.trunk_sha256}, {crops} crops by {pad} px, seed {seed}"
+            self._kept = Features(folder, made)
         replay.on_fill = self._look
 
     def sync(self) -> None:
@@ -135,29 +147,47 @@ class DeviceReplay:
 
     def _look(self, start: int, episode: Episode) -> None:
         """Takes in what the cameras saw in an episode that lies from row `start` on."""
-        key = jax.random.fold_in(self._key, episode.header.index)
-        for number, name in enumerate(sorted(self.memory.images)):
-            pictures = episode.pictures[name]
-            for first in range(0, len(pictures), AT_ONCE):
-                part = jax.random.fold_in(jax.random.fold_in(key, number), first)
-                # The last picture is repeated to fill up, as in sync().
-                at = np.minimum(np.arange(first, first + AT_ONCE), len(pictures) - 1)
-                crops = self._crops_of(pictures[at], part)
-                kept = _put(self.memory.images[name], start + at, crops)
+        if not self.memory.images:
+            return
+        found = self._kept.load(episode) if self._kept else None
+        if found is None:
+            found = self._made(episode)
+            if self._kept:
+                self._kept.save(episode, found)
+        for name, rows in found.items():
+            for first in range(0, len(rows), PAD):
+                # The last row is repeated to fill up, as in sync().
+                at = np.minimum(np.arange(first, first + PAD), len(rows) - 1)
+                kept = _put(self.memory.images[name], start + at, rows[at])
                 self.memory.images[name] = kept
 
-    def _crops_of(self, pictures: np.ndarray, key: jax.Array) -> jax.Array:
-        if (trunk := self._network.sight) is None:
-            return jnp.asarray(pictures[:, None])
-        return _features(trunk, trunk.weights, pictures, key, self._crops, self._pad)
+    def _made(self, episode: Episode) -> dict[str, np.ndarray]:
+        """Of each camera, (T + 1, crops, ...); bfloat16 as the uint16 of the same bits, which can be stored."""
+        key, sight = jax.random.fold_in(self._key, episode.header.index), self._network.sight
+        found = {}
+        for number, name in enumerate(sorted(self.memory.images)):
+            pictures = episode.pictures[name]
+            if sight is None:
+                found[name] = pictures[:, None]
+                continue
+            parts = []
+            for first in range(0, len(pictures), AT_ONCE):
+                part = jax.random.fold_in(jax.random.fold_in(key, number), first)
+                at = np.minimum(np.arange(first, first + AT_ONCE), len(pictures) - 1)
+                crops = _features(sight, sight.weights, pictures[at], part, self._crops, self._pad)
+                parts.append(np.asarray(crops).view(np.uint16))
+            found[name] = np.concatenate(parts)[: len(pictures)]
+        return found
 
 
 _features = partial(jax.jit, static_argnums=(0, 4, 5))(images.crops)
 
 
 @partial(jax.jit, donate_argnums=0)
-def _put(kept: jax.Array, index: np.ndarray, crops: jax.Array) -> jax.Array:
-    return kept.at[index].set(crops)
+def _put(kept: jax.Array, index: np.ndarray, rows: np.ndarray) -> jax.Array:
+    is_packed = rows.dtype == jnp.uint16
+    values = jax.lax.bitcast_convert_type(rows, kept.dtype) if is_packed else rows
+    return kept.at[index].set(values)
 
 
 @partial(jax.jit, donate_argnums=0)
