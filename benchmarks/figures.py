@@ -22,6 +22,8 @@ LEARNER = "learner steps/s, 2 critics (256, 256), batch 256, sampling included"
 CHECKPOINT = "learner steps/s while checkpoints are written"
 PIXELS = "transitions of two 128x128x3 cameras"
 GYM_HIL = "gym-hil 0.1.14 PandaPickCubeBase-v0"
+LOOKING = "critic updates/s from two 128x128 cameras, features kept"
+STATE = "learner steps/s on numbers, 2 critics (256, 256), batch 256"
 TRUNK = "the hole in the tool frame, read by a straight line from one 128x128 picture's features, peg_insert as built"
 KILLS = "120 kills of actor, courier, server and learner"
 
@@ -124,6 +126,23 @@ FIGURES = (
     Figure(
         "B.10b", "of those, answered by anything but what is documented", "<= 0", "inputs", "fuzz"
     ),
+    Figure("C.1", f"{LOOKING}: shipped trunk, batch 64", ">= 80", "1/s", "pixels"),
+    Figure("C.1b", f"{LOOKING}: shipped trunk, batch 256", ">= 30", "1/s", "pixels"),
+    Figure("C.1c", f"{LOOKING}: ResNet-10, batch 64", ">= 35", "1/s", "pixels"),
+    Figure("C.1d", f"{LOOKING}: ResNet-10, batch 256", ">= 9", "1/s", "pixels"),
+    Figure(
+        "C.1e", "a frame of two cameras into memory, 4 crops: shipped trunk", "", "ms", "pixels"
+    ),
+    Figure("C.1f", "a frame of two cameras into memory, 4 crops: ResNet-10", "", "ms", "pixels"),
+    Figure(
+        "C.2",
+        f"{STATE}, against a loop built as the reference builds it, same run",
+        ">= 1.5",
+        "x",
+        "state_learner",
+    ),
+    Figure("C.2b", STATE, "", "1/s", "state_learner"),
+    Figure("C.2c", f"{STATE}: the reference's way", "", "1/s", "state_learner"),
     Figure("C.11", f"{TRUNK}: wrist camera, shipped trunk, median error", "", "mm", "trunk"),
     Figure("C.11b", f"{TRUNK}: the same, 90th percentile", "", "mm", "trunk"),
     Figure("C.11c", f"{TRUNK}: from both cameras, median", "", "mm", "trunk"),
