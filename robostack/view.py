@@ -111,7 +111,7 @@ def _numbers(actor: dict[str, Any], learner: dict[str, Any], left: str) -> dict[
         "without the person": _rate(actor.get("unaided", [])),
         "last check alone": f"{last['successes']}/{last['episodes']}" if last else "–",
         "person's share of steps": f"{100 * actor.get('person_share', 0.0):.0f} %",
-        "learner steps/s": f"{learner.get('steps_per_second', 0.0):.0f}",
+        "learner steps/s": f"{learner.get('steps_per_second', 0.0):.3g}",
         "critic updates": f"{learner.get('critic_updates', 0)}",
         "learner steps per step": f"{learner.get('updates_per_step', 0.0):.2f}",
         "tick lateness p99": f"{1e3 * actor.get('lateness_p99', 0.0):.1f} ms",

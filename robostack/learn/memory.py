@@ -28,7 +28,9 @@ class Memory(NamedTuple):
     """Rows as in store.replay, and which of them may start a transition. All on the device."""
 
     frames: jax.Array  # (N, n)
-    images: dict[str, jax.Array]  # by camera (N, crops, h, w, C) bfloat16, or (N, 1, H, W, 3) uint8
+    # By camera (N, 1, H, W, 3) uint8 pictures, or (N, crops, h, w, C) features: the bits of bfloat16 as uint16, since
+    # XLA writes rows of bfloat16 on a CPU by turning the whole array into float32 and back.
+    images: dict[str, jax.Array]
     action: jax.Array  # (N, m)
     reward: jax.Array  # (N,)
     mask: jax.Array  # (N,)
@@ -77,6 +79,8 @@ def _seen(memory: Memory, index: jax.Array, key: jax.Array, pad: int) -> Observa
             flat = seen[name].reshape(-1, *kept.shape[2:])
             flat = images.shift(flat, jax.random.split(draw, len(flat)), pad)
             seen[name] = flat.reshape(seen[name].shape)
+        else:
+            seen[name] = jax.lax.bitcast_convert_type(seen[name], jnp.bfloat16)
     return seen
 
 
@@ -104,7 +108,7 @@ class DeviceReplay:
         self.memory = Memory(
             frames=jnp.zeros((size, replay.spec.observation_size)),
             images={
-                name: jnp.zeros((size, self._crops, *shape), dtype)
+                name: jnp.zeros((size, self._crops, *shape), _stored(dtype))
                 for name, (shape, dtype) in shapes.items()
             },
             action=jnp.zeros((size, replay.spec.action_size)),
@@ -185,9 +189,11 @@ _features = partial(jax.jit, static_argnums=(0, 4, 5))(images.crops)
 
 @partial(jax.jit, donate_argnums=0)
 def _put(kept: jax.Array, index: np.ndarray, rows: np.ndarray) -> jax.Array:
-    is_packed = rows.dtype == jnp.uint16
-    values = jax.lax.bitcast_convert_type(rows, kept.dtype) if is_packed else rows
-    return kept.at[index].set(values)
+    return kept.at[index].set(rows)
+
+
+def _stored(dtype) -> type:
+    return jnp.uint16 if dtype == jnp.bfloat16 else dtype
 
 
 @partial(jax.jit, donate_argnums=0)

@@ -41,8 +41,12 @@ def filled(episodes, folder=None, crops=CONFIG.crops):
     return device
 
 
+def features(device):
+    return np.asarray(device.memory.images["wrist"].view(jnp.bfloat16), np.float32)
+
+
 def test_the_first_crop_is_what_the_actor_sees_and_the_others_are_shifted(episodes):
-    kept = np.asarray(filled(episodes).memory.images["wrist"], np.float32)
+    kept = features(filled(episodes))
     trunk = trunks.load("mirror")
     seen = np.asarray(trunk.features(trunk.weights, episodes[1].pictures["wrist"]))
     rows = kept[:6]  # practice lies at the bottom
@@ -54,7 +58,7 @@ def test_the_first_crop_is_what_the_actor_sees_and_the_others_are_shifted(episod
 
 def test_cached_features_have_the_distribution_of_fresh_ones(episodes):
     """Mean and spread over 24 kept crops of a picture, against 96 fresh shifts of it: within what chance explains."""
-    kept = np.asarray(filled(episodes[1:2], crops=25).memory.images["wrist"], np.float32)[2, 1:]
+    kept = features(filled(episodes[1:2], crops=25))[2, 1:]
     trunk = trunks.load("mirror")
     picture = jnp.broadcast_to(episodes[1].pictures["wrist"][2], (96, 128, 128, 3))
     fresh = trunk.features(
@@ -95,7 +99,7 @@ def test_features_kept_on_the_disk_fill_a_memory_with_the_same_bits(
 
     monkeypatch.setattr("robostack.learn.memory._features", looked)
     second = filled(episodes, tmp_path)
-    a, b = (each.memory.images["wrist"].view(jnp.uint16) for each in (first, second))
+    a, b = (each.memory.images["wrist"] for each in (first, second))
     assert np.array_equal(a, b)
     assert np.asarray(a).any()
 
@@ -104,7 +108,7 @@ def test_each_draw_takes_one_crop_of_the_right_frame(episodes):
     device = filled(episodes)
     batch = sample(device.memory, jax.random.key(0), 2, 16)
     index, step = np.asarray(batch.observation[NUMBERS][..., :2], int).reshape(-1, 2).T
-    kept = np.asarray(device.memory.images["wrist"].view(jnp.uint16))
+    kept = np.asarray(device.memory.images["wrist"])
     first = {0: 194, 1: 0, 2: 6}  # where the episodes lie
     drawn = np.asarray(batch.observation["wrist"].view(jnp.uint16)).reshape(32, *kept.shape[2:])
     for at in range(32):
