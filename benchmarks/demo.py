@@ -20,11 +20,11 @@ SEEDS = 3  # the bar is for so many; fewer do not meet it
 
 @dataclass(frozen=True)
 class Outcome:
-    """One seed's demo."""
+    """What one seed came to."""
 
     seed: int
-    successes: int  # of EPISODES; 0 where the demo did not come to its end
-    minutes: float  # of training, first demonstration to chosen version; else until the demo ended
+    successes: int  # of EPISODES; 0 where it did not come to its end
+    minutes: float  # of training, first demonstration to chosen version; else until it ended
     failure: str = ""
 
     def __str__(self) -> str:
@@ -43,7 +43,7 @@ def measure(given: argparse.Namespace) -> list[Row]:
     with tempfile.TemporaryDirectory() as temporary:
         outcomes = []
         for seed in given.seeds:
-            outcomes.append(play(seed, given.runs or Path(temporary)))
+            outcomes.append(play(seed, given.runs or Path(temporary), "demo"))
             print(outcomes[-1], flush=True)
     successes = [outcome.successes for outcome in outcomes]
     minutes = [outcome.minutes for outcome in outcomes]
@@ -54,18 +54,18 @@ def measure(given: argparse.Namespace) -> list[Row]:
     ]
 
 
-def play(seed: int, runs: Path) -> Outcome:
-    """Runs the demo as users do; its output stays beside its run folder."""
+def play(seed: int, runs: Path, *words: str) -> Outcome:
+    """Runs a door that trains as users do; its output stays beside its run folder."""
     runs.mkdir(parents=True, exist_ok=True)
     before, start = set(runs.iterdir()), time.monotonic()
-    command = [sys.executable, "-m", "robostack", "demo", "--seed", str(seed), "--runs", str(runs)]
+    command = [sys.executable, "-m", "robostack", *words, "--seed", str(seed), "--runs", str(runs)]
     done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     minutes = (time.monotonic() - start) / 60
     last = (done.stdout.strip().splitlines() or ["no output"])[-1]
     made = [path for path in set(runs.iterdir()) - before if (path / "config.json").exists()]
     if done.returncode or len(made) != 1:
         return Outcome(seed, 0, minutes, f"status {done.returncode}, {last}")
-    (made[0] / "demo.txt").write_text(done.stdout)
+    (made[0] / "said.txt").write_text(done.stdout)
     return outcome_of(seed, Run.open(made[0]))
 
 

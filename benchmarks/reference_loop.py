@@ -2,7 +2,7 @@
 
 Two buffers on the host, each sampled by numpy and put together for every update; one dispatch per update; every loss
 has a forward pass of its own; the gradient of each loss is taken for all parameters, and three Adams each go over all
-of them. A critic-only update leaves the other losses out by making them zero, so their optimizers run all the same. What
+of them. A critic-only update makes the other losses zero, so their optimizers run all the same. What
 differs from ours is only how it is built: sizes, losses and numbers of updates are equal.
 """
 
