@@ -3,10 +3,12 @@
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import jax
 import numpy as np
+from jax.sharding import Mesh, NamedSharding
+from jax.sharding import PartitionSpec as P
 
 from robostack.core.spec import Spec
 from robostack.core.types import Episode
@@ -16,18 +18,35 @@ from robostack.learn.memory import DeviceReplay, Memory, sample
 from robostack.learn.sac import LearnerState, Sac
 from robostack.store.replay import Replay
 
+ROWS = "rows"  # of a batch: the axis of a mesh
+T = TypeVar("T")
 
-@partial(jax.jit, static_argnums=0, donate_argnums=1)
-def learner_step(sac: Sac, state: LearnerState, memory: Memory) -> tuple[LearnerState, dict]:
-    """Draws the batches and makes every update of one learner step, on the device."""
+
+@partial(jax.jit, static_argnums=(0, 3), donate_argnums=1)
+def learner_step(
+    sac: Sac, state: LearnerState, memory: Memory, mesh: Mesh | None = None
+) -> tuple[LearnerState, dict]:
+    """Draws the batches and makes every update of one learner step, on the device; on a mesh, each its part."""
     key, sample_key = jax.random.split(state.key)
     config = sac.config
     batches = sample(memory, sample_key, config.critic_updates, config.batch, config.pad)
+    if mesh is not None:
+        batches = jax.lax.with_sharding_constraint(batches, NamedSharding(mesh, P(None, ROWS)))
     return sac.step(state._replace(key=key), batches)
 
 
+def spread(rows: int) -> Mesh | None:
+    """As many of this machine's accelerators as share `rows` evenly; None for one."""
+    devices = jax.devices()
+    count = max(n for n in range(1, len(devices) + 1) if rows % n == 0)
+    return Mesh(np.array(devices[:count]), (ROWS,)) if count > 1 else None
+
+
 class Learner:
-    """Owns the algorithm's state and the replay memory."""
+    """Owns the algorithm's state and the replay memory.
+
+    Where there are several accelerators, each has a copy of both and makes its part of every batch's gradient.
+    """
 
     def __init__(
         self,
@@ -38,12 +57,17 @@ class Learner:
         features: Path | None = None,  # folder where a trunk's features are kept
     ):
         self.sac = Sac(spec, config)
-        self.state = self.sac.init(jax.random.key(seed))
+        self._mesh = spread(config.batch)
+        self.state = self._everywhere(self.sac.init(jax.random.key(seed)))
         self.replay = Replay(spec, capacity_frames)
         self._device = DeviceReplay(
             self.replay, self.sac.network, config.crops, config.pad, seed, features
         )
+        self._device.memory = self._everywhere(self._device.memory)
         self.steps = 0  # learner steps so far
+
+    def _everywhere(self, tree: T) -> T:
+        return tree if self._mesh is None else jax.device_put(tree, NamedSharding(self._mesh, P()))
 
     def add(self, episodes: Iterable[Episode]) -> None:
         """Takes whole episodes in. Raises BadValue for numbers that are not finite."""
@@ -55,7 +79,7 @@ class Learner:
         """Makes so many learner steps and returns the last one's numbers."""
         info: dict = {}
         for _ in range(steps):
-            self.state, info = learner_step(self.sac, self.state, self._device.memory)
+            self.state, info = learner_step(self.sac, self.state, self._device.memory, self._mesh)
         self.steps += steps
         return {name: float(np.asarray(value)) for name, value in info.items()}
 
@@ -70,7 +94,7 @@ class Learner:
 
     def restore(self, arrays: Mapping[str, np.ndarray], steps: int, what: str) -> None:
         """Goes on from a state that `arrays` gave after so many steps. Raises RobostackError, said of `what`."""
-        self.state = trees.from_arrays(arrays, self.state, what)
+        self.state = self._everywhere(trees.from_arrays(arrays, self.state, what))
         self.steps = steps
 
     def refill(self, layout: Mapping[str, Any], read: Callable[[str, int], Episode]) -> None:
