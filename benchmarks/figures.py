@@ -25,6 +25,7 @@ GYM_HIL = "gym-hil 0.1.14 PandaPickCubeBase-v0"
 LOOKING = "critic updates/s from two 128x128 cameras, features kept"
 STATE = "learner steps/s on numbers, 2 critics (256, 256), batch 256"
 TRUNK = "the hole in the tool frame, read by a straight line from one 128x128 picture's features, peg_insert as built"
+ACTION = "an action by the actor, alone or exploring, the dearer of both, 99th percentile"
 KILLS = "120 kills of actor, courier, server and learner"
 
 FIGURES = (
@@ -157,6 +158,11 @@ FIGURES = (
     Figure("C.11d", f"{TRUNK}: the same network with random weights, median", "", "mm", "trunk"),
     Figure("C.11e", f"{TRUNK}: predicting the mean, median", "", "mm", "trunk"),
     Figure("C.11f", "the shipped trunk's features on one core, batches of 64", "", "1/s", "trunk"),
+    Figure("C.3", f"{ACTION}: from numbers", "<= 2", "ms", "actor_inference"),
+    Figure(
+        "C.3b", f"{ACTION}: two 128x128 cameras, shipped trunk", "<= 15", "ms", "actor_inference"
+    ),
+    Figure("C.3c", f"{ACTION}: two 128x128 cameras, ResNet-10", "", "ms", "actor_inference"),
 )
 
 BY_ID = {figure.id: figure for figure in FIGURES}

@@ -28,7 +28,7 @@ from robostack.store.episode import EpisodeWriter, Outcome, outcome_of
 from robostack.store.lock import held
 from robostack.store.run import Run
 from robostack.twin.plant import TwinPlant
-from robostack.weights import Weights
+from robostack.versions import Versions
 
 SEEDS_A_RUN = 1_000_000  # seed of episode i in run s: s * this + i
 VALIDATION, EVALUATION = (
@@ -78,7 +78,7 @@ class Actor:
         )
         self._aided = Loop(**parts, operator=self._person, recorder=recorder)
         self._alone = Loop(**parts, operator=Nobody(), recorder=recorder)
-        self._weights = Weights(run, spec, self._wait)
+        self._versions = Versions(run, spec, self._wait)
         self._past = Past(run.episodes, config.lockstep)
         self.is_stopped = False  # set by a signal, seen at the next tick
         self._index = 0
@@ -136,7 +136,7 @@ class Actor:
 
         def checked() -> LearnedPolicy:
             if played:
-                return self._weights.version(played[-1].parameters)
+                return self._versions.version(played[-1].parameters)
             policy = self._newest()
             # At once: the learner goes on and tidies up behind it.
             params.pin(self._run.params, name, policy.version)
@@ -174,7 +174,7 @@ class Actor:
                 played = [
                     self._play(
                         self._alone,
-                        lambda version=check["version"]: self._weights.version(version),
+                        lambda version=check["version"]: self._versions.version(version),
                         "validation",
                         VALIDATION + i,
                     )
@@ -189,7 +189,7 @@ class Actor:
         self._enter("evaluation")
         for i in range(self._config.evaluation):
             played = self._play(
-                self._alone, lambda: self._weights.version(version), "evaluation", EVALUATION + i
+                self._alone, lambda: self._versions.version(version), "evaluation", EVALUATION + i
             )
             self.progress.evaluated.append(played.is_success)
 
@@ -276,14 +276,14 @@ class Actor:
         from all episodes but the last, so that actor and learner work at the same time and runs repeat exactly.
         """
         if not self._config.lockstep:
-            return self._weights.newest()
-        return self._weights.version(max(0, self._trained - 1))
+            return self._versions.newest()
+        return self._versions.version(max(0, self._trained - 1))
 
     def close(self) -> None:
         """Brings to the disk what still waits. May be called twice."""
         self._recorder.close()
         self.progress.close()
-        self._weights.close()
+        self._versions.close()
 
     def _enter(self, phase: str) -> None:
         if phase != self.progress.phase:

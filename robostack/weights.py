@@ -9,7 +9,6 @@ from robostack.core.errors import RobostackError
 from robostack.learn import trunks
 from robostack.store.disk import explained
 from robostack.store.exchange import pickles
-from robostack.versions import Versions as Weights  # noqa: F401 - act.py looks for it here, until it is renamed there
 
 # Of https://github.com/rail-berkeley/serl/releases/download/resnet10/resnet10_params.pkl, 21 677 915 bytes. SERL gives
 # no checksum; projects that use the file agree on this one (docs/decisions/0015-weights-of-others.md).

@@ -249,7 +249,7 @@ def test_in_real_time_practice_goes_on_with_the_newest_version_after_a_choice(co
     plant, newest = make_plant(real_time(copy)), params.latest_version(copy.params)
     actor = Actor(copy, configs.from_dict(copy.config), plant)
     assert actor._newest().version == newest
-    assert actor._weights.version(1).version == 1
+    assert actor._versions.version(1).version == 1
     assert actor._newest().version == newest
     actor.close()
     plant.close()
