@@ -152,6 +152,16 @@ FIGURES = (
         "see",
     ),
     Figure("C.4b", "the same: wall time of its training; slowest seed", "<= 40", "min", "see"),
+    Figure(
+        "C.9",
+        "peg_insert, 60,000 steps: seeds of 5 whose lowest check of the last third is at least 0.9 of the best",
+        ">= 5",
+        "seeds",
+        "stability",
+    ),
+    Figure(
+        "C.9b", "the same: lowest of the last third over the best, worst seed", "", "", "stability"
+    ),
     Figure("C.11", f"{TRUNK}: wrist camera, shipped trunk, median error", "", "mm", "trunk"),
     Figure("C.11b", f"{TRUNK}: the same, 90th percentile", "", "mm", "trunk"),
     Figure("C.11c", f"{TRUNK}: from both cameras, median", "", "mm", "trunk"),
@@ -167,6 +177,7 @@ FIGURES = (
 
 BY_ID = {figure.id: figure for figure in FIGURES}
 LONG = {
+    "stability",
     "see",
     "demo",
     "tests_time",

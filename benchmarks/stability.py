@@ -1,0 +1,68 @@
+"""C.9: does a policy that has learned its task keep it? peg_insert for 60,000 steps, checked alone throughout. Hours.
+
+Every check is of the newest version, the same for all its episodes. The figure is the lowest success of the checks in
+the last third of the steps, over the best of all checks.
+"""
+
+import argparse
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+from benchmarks import common
+from benchmarks.rows import Row, row
+from robostack.store.run import read_json
+
+SEEDS = 5  # the bar is for so many; fewer do not meet it
+STEPS = 60_000
+BOUND = 0.9
+CHOICES = (
+    "plant=twin",
+    f"steps={STEPS}",
+    "pictures=[]",
+    "check_from=0.0",
+    "check_every=100",
+    "check_episodes=50",
+    "perfect_checks=1000000",  # practice never ends early
+    "good_enough=0.0",
+    "validation=1",
+    "evaluation=1",
+)
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--seeds", type=int, nargs="+", default=list(range(SEEDS)))
+    parser.add_argument("--set", action="append", default=[], help="further choices, as in train")
+    parser.add_argument(
+        "--runs", type=Path, help="where run folders go; a temporary folder unless given"
+    )
+
+
+def measure(given: argparse.Namespace) -> list[Row]:
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = given.runs or Path(temporary)
+        found = [play(seed, folder / f"seed-{seed}", given.set) for seed in given.seeds]
+    kept = sum(ratio >= BOUND for ratio in found)
+    failed = len(set(given.seeds)) < SEEDS
+    return [row("C.9", kept, found, failed=failed), row("C.9b", min(found), found)]
+
+
+def play(seed: int, runs: Path, more: list[str]) -> float:
+    """Lowest check of the last third over the best of all."""
+    words = [word for choice in (*CHOICES, *more) for word in ("--set", choice)]
+    command = [sys.executable, "-m", "robostack", "train", "peg_insert", "--no-film"]
+    command += ["--seed", str(seed), "--runs", str(runs), *words]
+    subprocess.run(command, stdout=subprocess.DEVNULL, check=True)
+    (made,) = runs.iterdir()
+    checks = read_json(made / "actor.json", {})["checks"]
+    rates = [check["successes"] / check["episodes"] for check in checks]
+    late = [
+        rate for check, rate in zip(checks, rates, strict=True) if check["steps"] > STEPS * 2 / 3
+    ]
+    print(f"seed {seed}: {', '.join(f'{rate:.2f}' for rate in rates)}", flush=True)
+    return min(late) / max(rates)
+
+
+if __name__ == "__main__":
+    raise SystemExit(common.main(__doc__, measure, arguments))
