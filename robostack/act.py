@@ -62,7 +62,10 @@ class Actor:
         self._task = config.load_task()
         robot = config.load_robot()
         self._person = ScriptedPerson(
-            lambda: self._task.expert(self._task.options), config.person, config.seed
+            lambda: self._task.expert(self._task.options),
+            config.person,
+            config.seed,
+            lambda terms: self._task.left(self._task.options, terms),
         )
         self.progress = Progress(run.path / "actor.json")
         self._spec = spec = config.spec()

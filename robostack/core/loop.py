@@ -92,7 +92,7 @@ class Loop:
         self.spec = self._arm.spec
         self._plant, self._task, self._robot = plant, task, robot
         self._operator, self._recorder, self._on_tick = operator or Nobody(), recorder, on_tick
-        self._sample_age = sample_age
+        self._sample_age, self._signals = sample_age, observe.signals_of(task)
         self._ticker = clock.Ticker(None if plant.is_lockstep else task.period)
 
     def run(
@@ -179,7 +179,7 @@ class Loop:
 
     def _age(self, samples: Samples) -> float:
         """Of the oldest sample, s. Raises StaleSample."""
-        return observe.require_fresh(samples, self._plant.now, self._sample_age)
+        return observe.require_fresh(samples, self._plant.now, self._sample_age, self._signals)
 
     def _header(
         self, kind: str, index: int, seed: int, drawn: dict[str, Any], cameras: dict[str, list[int]]

@@ -1,5 +1,6 @@
 """Samples to observation: written once, for every plant, and for one arm or a batch."""
 
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import numpy as np
@@ -27,12 +28,18 @@ SIGNALS = {
     "target": Signal(7, "m, wxyz", "base"),  # where the cell believes the target to be
     "reference": Signal(7, "m, wxyz", "base"),  # what the controller follows now
 }
+OBJECT = {"object": Signal(7, "m, wxyz", "base")}  # where the cell sees the loose thing to be
+
+
+def signals_of(task: Task) -> dict[str, Signal]:
+    """What every plant of this task gives."""
+    return SIGNALS | (OBJECT if task.object else {})
 
 
 def spec_of(task: Task, views: tuple[View, ...] = ()) -> Spec:
     """The observation and action that every plant and policy of this task agree on.
 
-    A policy with `views` finds the target by looking: where the cell believes it to be is left out.
+    A policy with `views` finds target and object by looking: where the cell believes them to be is left out.
     """
     pose = Term("tool_pose", 6, "m, rad", "tool at reset", (0.05,) * 3 + (0.2,) * 3)
     twist = Term("tool_twist", 6, "m/s, rad/s", "tool", (0.1,) * 3 + (0.5,) * 3)
@@ -43,6 +50,8 @@ def spec_of(task: Task, views: tuple[View, ...] = ()) -> Spec:
     if task.reference == "commanded":
         # A step is added to the last command, so what it will do depends on where that was.
         seen += (Term("reference_error", 6, "m, rad", "tool", _halves(task.target_scale)),)
+    if task.object and not views:
+        seen += (Term("object_error", 6, "m, rad", "tool", _halves(task.target_scale)),)
     action = (Term("tool_step", 6, "m, rad", "tool", tuple(map(float, task.action_scale))),)
     if task.gripper:
         action += (Term("gripper", 1, "-1 closed .. 1 open", "", (1.0,)),)
@@ -61,13 +70,14 @@ def terms_of(
     gripper: np.ndarray,
     target: np.ndarray,
     reference: np.ndarray,
+    object: np.ndarray | None = None,
 ) -> Terms:
     """Observation terms in their units; a spec may use only some of them.
 
     Poses (..., 7) and twist (..., 6) in base, wrench (..., 6) in tool, gripper (..., 1).
     """
     base_to_tool = lie.quat_conjugate(tool_pose[..., 3:])
-    return {
+    terms = {
         "tool_pose": _position_and_turn(lie.between(reset_pose, tool_pose)),
         "tool_twist": lie.rotate_twist(base_to_tool, tool_twist),
         "wrench": wrench,
@@ -75,6 +85,9 @@ def terms_of(
         "target_error": _position_and_turn(lie.between(tool_pose, target)),
         "reference_error": _position_and_turn(lie.between(tool_pose, reference)),
     }
+    if object is not None:
+        terms["object_error"] = _position_and_turn(lie.between(tool_pose, object))
+    return terms
 
 
 def _position_and_turn(T: np.ndarray) -> np.ndarray:
@@ -96,13 +109,15 @@ def unpack(spec: Spec, observation: np.ndarray) -> Terms:
     return terms
 
 
-def require_fresh(samples: Samples, now: float, limit: float) -> float:
+def require_fresh(
+    samples: Samples, now: float, limit: float, signals: Mapping[str, Signal] = SIGNALS
+) -> float:
     """Age of the oldest signal or picture, s.
 
     Raises StaleSample for one that is missing, older than `limit`, or not finite.
     """
     oldest = 0.0
-    for name in (*SIGNALS, *pictures(samples)):
+    for name in (*signals, *pictures(samples)):
         if (sample := samples.get(name)) is None:
             raise StaleSample(
                 f'no sample of "{name}" yet; the cell gives: {", ".join(sorted(samples)) or "nothing"}'
@@ -112,7 +127,7 @@ def require_fresh(samples: Samples, now: float, limit: float) -> float:
             raise StaleSample(
                 f'"{name}" is {age * 1e3:.0f} ms old, limit {limit * 1e3:.0f} ms; is its node alive?'
             )
-        if name in SIGNALS and not np.isfinite(sample.value).all():
+        if name in signals and not np.isfinite(sample.value).all():
             raise StaleSample(f'"{name}" holds a value that is not finite: {sample.value}')
         oldest = max(oldest, age)
     return oldest
@@ -132,5 +147,5 @@ def without_pictures(samples: Samples) -> Samples:
 
 def observe(reset_pose: np.ndarray, samples: Samples) -> Terms:
     """Observation terms of one plant's samples."""
-    names = ("tool_pose", "tool_twist", "wrench", "gripper", "target", "reference")
-    return terms_of(reset_pose, *(samples[name].value for name in names))
+    names = [name for name in (*SIGNALS, *OBJECT) if name in samples]
+    return terms_of(reset_pose, **{name: samples[name].value for name in names})

@@ -2,12 +2,15 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Protocol
 
 import numpy as np
 
 from robostack.core.errors import BadValue, require
-from robostack.core.task import Expert, Terms
+from robostack.core.task import Expert, Terms, to_target
+
+ARM = 6  # the first entries of an action move the arm, those after it are grippers
 
 
 class Operator(Protocol):
@@ -67,11 +70,19 @@ class ScriptedPerson:
     """Demonstrates, then takes over from a policy that stalls or moves away, and tapers off.
 
     Owns an expert (a new one each episode), a budget, and a memory of how the last practice episodes went without
-    help. Uses only the observation terms. All chance comes from `seed` and the episode's seed.
+    help. `left` (m still to go) is what they judge progress by. Uses only the observation terms. All chance comes from
+    `seed` and the episode's seed.
     """
 
-    def __init__(self, expert: Callable[[], Expert], style: Style | None = None, seed: int = 0):
+    def __init__(
+        self,
+        expert: Callable[[], Expert],
+        style: Style | None = None,
+        seed: int = 0,
+        left: Callable[[Terms], np.ndarray] | None = None,
+    ):
         self._make_expert, self._seed = expert, seed
+        self._left_to_go = left or partial(to_target, None)
         self.style = style or Style()
         self._unaided: list[bool] = []  # per practice episode: success without the person
         self.spent = 0  # steps given in practice
@@ -131,7 +142,7 @@ class ScriptedPerson:
 
     def _is_due(self, terms: Terms) -> bool:
         """Sees trouble, waits out the reaction time, then lets the hand arrive."""
-        distance = float(np.linalg.norm(terms["target_error"][..., :3]))
+        distance = float(self._left_to_go(terms))
         if distance < self._nearest - self.style.progress:
             self._nearest, self._waited = distance, 0
         else:
@@ -150,4 +161,7 @@ class ScriptedPerson:
         return True
 
     def _by_hand(self, wish: np.ndarray) -> np.ndarray:
-        return np.clip(wish + self._rng.normal(0.0, self.style.noise, wish.shape), -1.0, 1.0)
+        """The arm by a hand that trembles; a gripper by a button, which does not, and is open or closed."""
+        arm, buttons = wish[:ARM], wish[ARM:]
+        arm = np.clip(arm + self._rng.normal(0.0, self.style.noise, arm.shape), -1.0, 1.0)
+        return np.concatenate([arm, np.where(buttons < 0.0, -1.0, 1.0)])

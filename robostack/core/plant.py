@@ -98,18 +98,22 @@ class GuardedPlant:
 
 def setup_as_dict(setup: Setup) -> dict[str, list[float]]:
     """What was drawn, for the episode's header."""
-    return {name: np.asarray(value).tolist() for name, value in vars(setup).items()}
+    drawn = {name: value for name, value in vars(setup).items() if value is not None}
+    return {name: np.asarray(value).tolist() for name, value in drawn.items()}
 
 
 class MockPlant:
     """A tool that goes a part of the way to its reference each period and feels a spring below a plane.
 
-    Real code for tests of everything above a plant: no physics worth the name, no dependencies, exact by seed.
+    A gripper that closes around the object takes it along until it opens; then the object stays where it is. Real code
+    for tests of everything above a plant: no physics worth the name, no dependencies, exact by seed.
     """
 
     kind, is_guarded, is_lockstep = "mock", False, True
     FOLLOWS = 0.7  # part of the way gone in one period
     STIFFNESS = 1000.0  # N/m below the plane
+    AROUND = 0.02  # m between tool and object at which a closing gripper takes it
+    HOLDS = 0.5  # opening of a gripper that has the object between its fingers
 
     def __init__(self, task: Task, floor: float = -np.inf):
         self._task, self._floor = task, floor  # floor: height of the plane, m, base frame
@@ -117,11 +121,14 @@ class MockPlant:
         self._setup: Setup | None = None
         self._pose = self._reference = lie.IDENTITY
         self._twist, self._gripper = np.zeros(6), 0.0
+        self._object: np.ndarray | None = None
+        self._grasp: np.ndarray | None = None  # T_tool_object while it is held
 
     def reset(self, seed: int) -> dict[str, Any]:
         self._setup = self._task.draw(self._task.options, np.random.default_rng(seed))
         self._pose = self._reference = self._setup.start
         self._twist, self._gripper, self.now = np.zeros(6), 0.0, 0.0
+        self._object, self._grasp = self._setup.object, None
         return setup_as_dict(self._setup)
 
     def look_through(self, cameras: Sequence[str]) -> None:
@@ -129,13 +136,21 @@ class MockPlant:
             raise UnknownName("camera", cameras[0], [], "a mock is blind")
 
     def follow(self, command: Command) -> None:
-        self._reference, self._gripper = command.reference, command.gripper
+        self._reference = command.reference
+        if command.gripper > self.HOLDS:
+            self._grasp = None
+        elif self._object is not None and self._gripper > self.HOLDS:
+            seen = lie.between(self._pose, self._object)
+            self._grasp = seen if np.linalg.norm(seen[:3]) < self.AROUND else None
+        self._gripper = self.HOLDS if self._grasp is not None else command.gripper
 
     def advance(self, seconds: float) -> None:
         part = 1.0 - (1.0 - self.FOLLOWS) ** (seconds / self._task.period)
         step = lie.log(lie.between(self._pose, self._reference)) * part
         self._twist = lie.rotate_twist(self._pose[3:], step) / seconds
         self._pose = lie.compose(self._pose, lie.exp(step))
+        if self._grasp is not None:
+            self._object = lie.compose(self._pose, self._grasp)
         self.now += seconds
 
     def send(self, command: Command) -> None:
@@ -155,6 +170,8 @@ class MockPlant:
             "target": self._setup.target_observed,
             "reference": self._reference,
         }
+        if self._object is not None:
+            values["object"] = self._task.alike(self._object)
         return {name: Sample(self.now, value) for name, value in values.items()}
 
     def close(self) -> None:

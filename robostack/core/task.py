@@ -21,6 +21,7 @@ class Setup:
     start: np.ndarray  # T_base_tool at the first step
     target: np.ndarray  # T_base_target, where the tool really has to go
     target_observed: np.ndarray  # what the cell believes the target to be
+    object: np.ndarray | None = None  # T_base_object, where a loose thing lies; None: there is none
 
 
 @dataclass(frozen=True)
@@ -39,12 +40,19 @@ class Expert(Protocol):
         ...
 
 
+def to_target(options: Any, terms: Terms) -> np.ndarray:
+    """How far the tool is from its target, m, (...)."""
+    del options
+    return np.linalg.norm(terms["target_error"][..., :3], axis=-1)
+
+
 @dataclass(frozen=True)
 class Task:
     """One task, for every robot. It names roles (`tool`, `gripper`, `wrist_camera`), never joints.
 
     scene.xml holds a body `tool` (put on the robot's flange, with a site `tool`) and, if the target is a thing,
-    a body `target` (placed at `Setup.target`). The action is a step of the tool in its own frame.
+    a body `target` (placed at `Setup.target`). A task with an `object` has a body of that name on a free joint too; its
+    frame is the tool's when it holds it. The action is a step of the tool in its own frame.
     """
 
     name: str
@@ -62,6 +70,11 @@ class Task:
     reference: Literal["measured", "commanded"] = "measured"  # what a step is added to
     axes: tuple[Stiff, ...] = ("compliant",) * 6  # which reference limit holds, per tool axis
     gripper: bool = False  # whether the action has a gripper term
+    object: bool = False  # whether there is a loose thing, seen and drawn
+    # Of all poses (..., 7) in which the object looks the same, the one that the cell gives for it.
+    alike: Callable[[np.ndarray], np.ndarray] = lambda pose: pose
+    # (options, terms) -> (...) m that are still to go, for a person to see whether it gets nowhere.
+    left: Callable[[Any, Terms], np.ndarray] = to_target
     target_scale: tuple[float, float] = (
         0.02,
         0.1,

@@ -91,6 +91,7 @@ class MirrorNode:
             (TwistStamped, topics.CURRENT_TWIST),
             (WrenchStamped, topics.EXTERNAL_WRENCH),
             (PoseStamped, topics.TASK_TARGET),
+            *([(PoseStamped, topics.TASK_OBJECT)] if self._task.object else []),
             (JointState, topics.JOINT_STATES),
             (JointState, topics.GRIPPER_STATES),
             (Clock, topics.CLOCK),
@@ -233,6 +234,9 @@ class MirrorNode:
             messages.to_wrench(wrench.value, at(wrench), self._robot.tool_frame)
         )
         out[topics.TASK_TARGET].publish(messages.to_pose(target.value, at(target), base))
+        if self._task.object:
+            seen = samples["object"]
+            out[topics.TASK_OBJECT].publish(messages.to_pose(seen.value, at(seen), base))
         if self._task.gripper:
             gripper = samples["gripper"]
             out[topics.GRIPPER_STATES].publish(messages.to_gripper(gripper.value[0], at(gripper)))

@@ -78,6 +78,8 @@ class RosPlant:
             topics.EXTERNAL_WRENCH: WrenchStamped,
             topics.TASK_TARGET: PoseStamped,
         }
+        if self._task.object:
+            self._states[topics.TASK_OBJECT] = PoseStamped
         if self._task.gripper:
             gripper_out = session.node.create_publisher(JointState, topics.POLICY_GRIPPER, commands)
             self._gripper_out = gripper_out
@@ -263,6 +265,10 @@ class RosPlant:
             "target": Sample(at(target), messages.from_pose(target, base, topics.TASK_TARGET)),
             **self._of_guard(place),
         }
+        if self._task.object:
+            seen = self._mail.newest(topics.TASK_OBJECT)
+            pose = messages.from_pose(seen, base, topics.TASK_OBJECT)
+            samples["object"] = Sample(at(seen), pose)
         if self._task.gripper:
             gripper = self._mail.newest(topics.GRIPPER_STATES)
             samples["gripper"] = Sample(at(gripper), np.array([messages.from_gripper(gripper)]))

@@ -12,6 +12,9 @@ EXTERNAL_WRENCH = "external_wrench"  # WrenchStamped, tool frame: what the world
 JOINT_STATES = "joint_states"  # JointState
 GRIPPER_STATES = "gripper/joint_states"  # JointState, one position, 0 closed .. 1 open
 TASK_TARGET = "task/target"  # PoseStamped, base frame: where the cell believes the target to be
+TASK_OBJECT = (
+    "task/object"  # PoseStamped, base frame: where it sees the loose thing, if there is one
+)
 CLOCK = "/clock"  # rosgraph Clock; the pace in lockstep
 
 # To the guard, and from it.

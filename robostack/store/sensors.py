@@ -30,6 +30,7 @@ _TOPICS = {
     "tool_twist": _Topic("/current_twist", "geometry_msgs/msg/TwistStamped", "base"),
     "wrench": _Topic("/external_wrench", "geometry_msgs/msg/WrenchStamped", "tool"),
     "target": _Topic("/task/target", "geometry_msgs/msg/PoseStamped", "base"),
+    "object": _Topic("/task/object", "geometry_msgs/msg/PoseStamped", "base"),
     "reference": _Topic("/target_pose", "geometry_msgs/msg/PoseStamped", "base"),
     "gripper": _Topic("/gripper/joint_states", "sensor_msgs/msg/JointState", ""),
     "joint_position": _Topic("/joint_states", "sensor_msgs/msg/JointState", ""),

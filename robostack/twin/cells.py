@@ -29,15 +29,17 @@ class SensorModel:
     angular_velocity: float = 0.005  # rad/s
     force: float = 0.3  # N
     torque: float = 0.02  # N m
+    object_position: float = 0.0005  # m
+    object_rotation: float = 0.005  # rad
 
     @property
     def deviations(self) -> np.ndarray:
-        """(18,) pose, twist and wrench."""
+        """(24,) pose, twist, wrench, and the pose of a loose thing."""
         return np.repeat(list(vars(self).values())[1:], 3)
 
 
 NO_SENSORS = int(mujoco.mjtDisableBit.mjDSBL_SENSOR)
-PERFECT = SensorModel(0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0)
+PERFECT = SensorModel(*[0.0] * 9)
 
 
 class Cells:
@@ -66,7 +68,7 @@ class Cells:
         self._solver = StartSolver(scene)
         self._rng = np.random.default_rng(seed)
         self._tare = np.zeros((count, 6))
-        self._measured = np.zeros((count, 19))
+        self._measured = np.zeros((count, model.nsensordata))
         self.target_observed = np.tile(lie.IDENTITY, (count, 1))
         self.target = np.tile(lie.IDENTITY, (count, 1))
         self.time = np.zeros(count)  # s, since the reset
@@ -83,6 +85,9 @@ class Cells:
         for i, setup in zip(ids, setups, strict=True):
             field["qpos"][i] = scene.model.qpos0
             field["qpos"][i, scene.joints] = self._solver.joints(setup.start)
+            if scene.object is not None:
+                assert setup.object is not None, f"{scene.task.name} draws no place for its object"
+                field["qpos"][i, scene.object : scene.object + 7] = setup.object
             field["qvel"][i] = 0.0
             field["ctrl"][i] = 0.0
             self._place(i, scene.target, setup.target)
@@ -131,16 +136,27 @@ class Cells:
     def measure(self) -> dict[str, np.ndarray]:
         """Signals as the sensors give them now, late and noisy; shapes as in core.observe.SIGNALS."""
         raw, part = self._measured, self._slice
-        noise = self._rng.standard_normal((self.count, 18)) * self.sensors.deviations
-        quat = lie.quat_multiply(raw[:, part["quaternion"]], lie.so3_exp(noise[:, 3:6]))
-        return {
-            "tool_pose": np.concatenate([raw[:, part["position"]] + noise[:, :3], quat], -1),
+        deviations = self.sensors.deviations
+        if self.scene.object is None:
+            deviations = deviations[:18]
+        noise = self._rng.standard_normal((self.count, len(deviations))) * deviations
+
+        def pose(kind: str, noise: np.ndarray) -> np.ndarray:
+            turn = lie.so3_exp(noise[:, 3:])
+            quat = lie.quat_multiply(raw[:, part[f"{kind}quaternion"]], turn)
+            return np.concatenate([raw[:, part[f"{kind}position"]] + noise[:, :3], quat], -1)
+
+        found = {
+            "tool_pose": pose("", noise[:, :6]),
             "tool_twist": raw[:, part["twist"]] + noise[:, 6:12],
-            "wrench": self._tare - raw[:, part["wrench"]] + noise[:, 12:],
+            "wrench": self._tare - raw[:, part["wrench"]] + noise[:, 12:18],
             "gripper": self._opening(),
             "target": self.target_observed.copy(),
             "reference": self.reference(),
         }
+        if self.scene.object is not None:
+            found["object"] = self.scene.task.alike(pose("object_", noise[:, 18:]))
+        return found
 
     def reference(self) -> np.ndarray:
         """(count, 7) what the impedance follows, base frame."""
@@ -178,13 +194,17 @@ class Cells:
 
 def _sensor_slices(model: mujoco.MjModel) -> dict[str, slice]:
     """Where our sensors stand in sensordata; the scene adds them in this order, before any other."""
-    start = {name: int(model.sensor(name).adr[0]) for name in scenes.SENSORS}
-    assert list(start.values()) == [0, 3, 7, 10, 13, 16], "scene.SENSORS changed its order"
+    names = [model.sensor(i).name for i in range(model.nsensor)]
+    ours = [name for name in (*scenes.SENSORS, *scenes.OBJECT_SENSORS) if name in names]
+    start = [int(model.sensor(name).adr[0]) for name in ours]
+    assert start == [0, 3, 7, 10, 13, 16, 19, 22][: len(start)], "scene.SENSORS changed its order"
     return {
         "position": slice(0, 3),
         "quaternion": slice(3, 7),
         "twist": slice(7, 13),
         "wrench": slice(13, 19),
+        "object_position": slice(19, 22),  # these two only where there is one
+        "object_quaternion": slice(22, 26),
     }
 
 

@@ -85,7 +85,7 @@ class TwinPlant:
         now = self.now
         # After a reset the cell has stood still for longer than the sensors are late.
         measured = max(0.0, now - self.cells.sensors.delay)
-        late = {"tool_pose", "tool_twist", "wrench"}
+        late = {"tool_pose", "tool_twist", "wrench", "object"}
         samples: dict[str, Sample] = {
             name: Sample(measured if name in late else now, value[0])
             for name, value in self.cells.measure().items()

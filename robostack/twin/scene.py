@@ -21,6 +21,10 @@ SENSORS = {  # name -> (type, size); all at the site `tool`
     "force": (mujoco.mjtSensor.mjSENS_FORCE, 3),
     "torque": (mujoco.mjtSensor.mjSENS_TORQUE, 3),
 }
+OBJECT_SENSORS = {  # in the frame of the body `object`, where the task has one
+    "object_position": (mujoco.mjtSensor.mjSENS_FRAMEPOS, 3),
+    "object_quaternion": (mujoco.mjtSensor.mjSENS_FRAMEQUAT, 4),
+}
 
 
 @dataclass(frozen=True)
@@ -38,6 +42,7 @@ class Scene:
     gripper: int | None  # actuator id
     gripper_opening: tuple[int, float]  # qpos address and what of it is fully open
     cameras: tuple[str, ...]
+    object: int | None = None  # address of the loose thing's pose in qpos
 
 
 def build(robot: Robot, task: Task, timestep: float = TIMESTEP) -> Scene:
@@ -50,6 +55,8 @@ def build(robot: Robot, task: Task, timestep: float = TIMESTEP) -> Scene:
     _place(spec, task)
     _pair(spec, robot)
     _hold(spec, robot)
+    if task.object:
+        _watch(spec, task)
     model = spec.compile()
     moves = model.body_treeid >= 0
     if np.all(model.body_gravcomp[moves & (model.body_mass > 0)] == 1.0):
@@ -135,10 +142,14 @@ def _load(task: Task) -> mujoco.MjSpec:
 def _pair(spec: mujoco.MjSpec, robot: Robot) -> None:
     """Names what can touch what, instead of letting MuJoCo search in every step: 15 % faster as a whole.
 
-    Only where that is all there is: a loose part, or bits of a task's own, need the search.
+    Only where that is all there is: loose parts that everything touches, and no bits of a task's own.
     """
-    loose = [joint for joint in spec.joints if not _is_on_arm(joint.parent, spec)]
-    if loose or any(geom.contype not in (0, FIXED, MOVING) for geom in spec.geoms):
+    arm = _root(spec.site("base").parent)
+    parts = {root for joint in spec.joints if (root := _root(joint.parent)) != arm}
+    loose = [geom for geom in spec.geoms if geom.contype and _root(geom.parent) in parts]
+    if any(geom.contype not in (0, FIXED, MOVING) for geom in spec.geoms) or any(
+        (geom.contype, geom.conaffinity) != (FIXED, FIXED | MOVING) for geom in loose
+    ):
         return
     bodies = {spec.joint(joint.name).parent.name for joint in robot.joints[-TOUCHING_LINKS:]}
     for number, geom in enumerate(spec.geoms):
@@ -149,30 +160,36 @@ def _pair(spec: mujoco.MjSpec, robot: Robot) -> None:
         if geom.parent.name in bodies or geom.parent.name.startswith(PREFIX):
             for other in touched:
                 _touch(spec, geom, other)
+    done = set()
+    for geom in loose:
+        done.add(geom.name)
+        for other in touched:
+            if other.name not in done and _root(other.parent) != _root(geom.parent):
+                _touch(spec, geom, other)
     for geom in spec.geoms:
         geom.contype, geom.conaffinity = 0, 0
 
 
-def _is_on_arm(body: mujoco.MjsBody, spec: mujoco.MjSpec) -> bool:
-    """Whether a body hangs on the robot, as the tool and its fingers do."""
-    first = spec.site("base").parent
-    while body is not None and body.name != "world":
-        if body.name == first.name:
-            return True
+def _root(body: mujoco.MjsBody) -> str:
+    """Name of the first body after the world on the way to this one; the world's own for what stands in it."""
+    while body.name != "world" and body.parent.name != "world":
         body = body.parent
-    return False
+    return body.name
 
 
 def _touch(spec: mujoco.MjSpec, one: mujoco.MjsGeom, other: mujoco.MjsGeom) -> None:
-    """A pair with what MuJoCo would mix from two geoms of equal priority; by itself a pair knows only defaults."""
-    slide, spin, roll = np.maximum(one.friction, other.friction)
+    """A pair with what MuJoCo would mix from two geoms; by itself a pair knows only defaults."""
+    first, second = (one, other) if one.priority >= other.priority else (other, one)
+    if first.priority > second.priority:
+        second = first  # it alone says how the two touch
+    slide, spin, roll = np.maximum(first.friction, second.friction)
     spec.add_pair(
         geomname1=one.name,
         geomname2=other.name,
-        condim=max(one.condim, other.condim),
+        condim=max(first.condim, second.condim),
         friction=[slide, slide, spin, roll, roll],
-        solref=(one.solref + other.solref) / 2,
-        solimp=(one.solimp + other.solimp) / 2,
+        solref=(first.solref + second.solref) / 2,
+        solimp=(first.solimp + second.solimp) / 2,
         margin=max(one.margin, other.margin),
     )
 
@@ -202,6 +219,17 @@ def _hold(spec: mujoco.MjSpec, robot: Robot) -> None:
         )
 
 
+def _watch(spec: mujoco.MjSpec, task: Task) -> None:
+    """Sensors for where the loose thing is."""
+    body = spec.body(f"{PREFIX}object")
+    if body is None or [joint.type for joint in body.joints] != [mujoco.mjtJoint.mjJNT_FREE]:
+        raise BadValue(
+            f"task {task.name} has an object: {task.scene} needs a body `object` on a free joint"
+        )
+    for name, (kind, _) in OBJECT_SENSORS.items():
+        spec.add_sensor(name=name, type=kind, objtype=mujoco.mjtObj.mjOBJ_XBODY, objname=body.name)
+
+
 def _index(model: mujoco.MjModel, robot: Robot, task: Task) -> Scene:
     joints = [model.joint(joint.name) for joint in robot.joints]
     names = [model.actuator(i).name for i in range(model.nu)]
@@ -222,4 +250,7 @@ def _index(model: mujoco.MjModel, robot: Robot, task: Task) -> Scene:
         gripper=gripper,
         gripper_opening=opening,
         cameras=tuple(model.camera(i).name.removeprefix(PREFIX) for i in range(model.ncam)),
+        object=int(model.joint(model.body(f"{PREFIX}object").jntadr[0]).qposadr[0])
+        if task.object
+        else None,
     )

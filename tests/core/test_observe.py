@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from robostack.core import lie, observe
 from robostack.core.errors import StaleSample
+from robostack.core.spec import View
 from robostack.core.types import Sample
 
 LEFT = np.array([np.sqrt(0.5), 0.0, 0.0, np.sqrt(0.5)])  # a quarter turn about z: x becomes y
@@ -80,6 +81,29 @@ def test_target_error_is_where_the_target_is_seen_from_the_tool():
     target = lie.pose([0.5, 0.05, 0.3], AHEAD)
     terms = observe.observe(lie.IDENTITY, samples(target=target))
     np.testing.assert_allclose(terms["target_error"], [0.05, 0, 0, 0, 0, -np.pi / 2], atol=1e-12)
+
+
+def test_object_error_is_where_the_loose_thing_is_seen_from_the_tool(task):
+    thing = lie.pose([0.45, 0.0, 0.2], AHEAD)  # back along base x, so to the left, and 10 cm lower
+    terms = observe.observe(lie.IDENTITY, samples(object=thing))
+    expected = [0, 0.05, -0.1, 0, 0, -np.pi / 2]
+    np.testing.assert_allclose(terms["object_error"], expected, atol=1e-12)
+    assert "object_error" not in observe.observe(lie.IDENTITY, samples())
+    for has_object in (False, True):
+        names = [t.name for t in observe.spec_of(replace(task, object=has_object)).observation]
+        assert ("object_error" in names) == has_object
+    seeing = observe.spec_of(replace(task, object=True), (View("wrist_camera", 64, 64),))
+    assert "object_error" not in [term.name for term in seeing.observation]
+
+
+def test_a_loose_thing_must_be_seen_where_the_task_has_one(task):
+    signals = observe.signals_of(replace(task, object=True))
+    assert observe.require_fresh(samples(), 0.0, 0.1, observe.signals_of(task)) == 0.0
+    with pytest.raises(StaleSample, match='no sample of "object" yet'):
+        observe.require_fresh(samples(), 0.0, 0.1, signals)
+    seen = samples(object=lie.IDENTITY)
+    with pytest.raises(StaleSample, match='"object" is 300 ms old'):
+        observe.require_fresh({**seen, "object": Sample(-0.3, lie.IDENTITY)}, 0.0, 0.1, signals)
 
 
 def test_reference_error_is_where_the_tool_was_sent_seen_from_the_tool(task):

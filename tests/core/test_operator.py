@@ -30,6 +30,25 @@ def acts(operator, distances, kind="practice", seed=0) -> list[bool]:
     return [operator.act(terms(distance)) is not None for distance in distances]
 
 
+def test_a_hand_trembles_but_the_button_of_a_gripper_does_not():
+    class Pinching:
+        def act(self, terms):
+            return np.array([0.0] * 6 + [-0.4, 0.1])
+
+    operator = ScriptedPerson(Pinching, Style(noise=0.5))
+    operator.begin("demonstration", 0)
+    actions = np.array([operator.act(terms(0.1)) for _ in range(50)])
+    assert np.all(actions[:, :6].std(0) > 0.2)
+    assert np.array_equal(actions[:, 6:], [[-1.0, 1.0]] * 50)
+
+
+def test_progress_is_judged_by_what_the_task_says_is_left():
+    for left, is_helped in ((lambda terms: -terms["target_error"][0], False), (None, True)):
+        operator = ScriptedPerson(Forward, Style(noise=0.0), left=left)
+        distances = np.linspace(0.1, 0.5, 100)  # ever farther from the target
+        assert any(acts(operator, distances)) == is_helped
+
+
 def test_a_demonstration_is_the_persons_from_the_first_tick():
     assert all(acts(person(), [0.1] * 5, kind="demonstration"))
 

@@ -1,6 +1,7 @@
 """The mock plant and the guarded one."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -56,6 +57,43 @@ def test_the_mock_gives_every_signal_in_its_size(task):
     assert samples.keys() == observe.SIGNALS.keys()
     for name, signal in observe.SIGNALS.items():
         assert samples[name].value.shape == (signal.size,)
+
+
+def carry(task, place: np.ndarray) -> dict[str, np.ndarray]:
+    """Where a mock's object is at the start, after closing 10 cm beside it, around it, 5 cm on, and let go."""
+
+    def draw(options, rng):
+        return replace(task.draw(options, rng), object=place)
+
+    plant = MockPlant(replace(task, object=True, draw=draw))
+    plant.reset(0)
+    seen = {"start": plant.read()["object"].value}
+
+    def go(name, aside, opening, ticks=30):
+        goal = lie.pose(place[:3] + [aside, 0.0, 0.0], place[3:])
+        for _ in range(ticks):
+            plant.send(Command(plant.now, goal, opening))
+        seen[name] = plant.read()["object"].value
+
+    go("open beside", 0.1, 1.0)
+    go("closed beside", 0.1, 0.0)
+    go("dragged past", 0.0, 0.0)
+    go("open around", 0.0, 1.0)
+    go("closed around", 0.0, 0.0)
+    assert plant.read()["gripper"].value[0] == MockPlant.HOLDS
+    go("carried", 0.05, 0.0)
+    go("let go", 0.05, 1.0)
+    go("away", 0.2, 1.0)
+    return seen
+
+
+def test_the_mock_takes_its_object_along_only_between_closed_fingers(task):
+    place = lie.pose([0.5, 0.1, 0.1], lie.so3_exp(np.array([np.pi, 0.0, 0.0])))
+    seen = carry(task, place)
+    for name in ("start", "open beside", "closed beside", "dragged past", "open around"):
+        np.testing.assert_array_equal(seen[name], place)
+    np.testing.assert_allclose(seen["carried"][:3], place[:3] + [0.05, 0, 0], atol=1e-4)
+    np.testing.assert_allclose(seen["away"], seen["carried"], atol=1e-4)
 
 
 def test_time_moves_by_one_period_a_command_and_can_be_moved_by_hand(task):

@@ -86,7 +86,7 @@ def test_episodes_over_ros_equal_those_in_one_process(plant, task):
         assert any(step.action[6] != np.sign(step.action_policy[6]) for step in held)
 
 
-@pytest.mark.parametrize("name", ["peg_insert", "reach"])  # without and with a gripper
+@pytest.mark.parametrize("name", catalog.tasks())  # without and with a gripper and a loose thing
 def test_mujoco_over_ros_equals_mujoco_in_this_process(name):
     """Noise and delay too: both sides see the same samples, and so do both guards."""
     task = catalog.task(name)

@@ -95,6 +95,8 @@ def test_named_pairs_touch_as_mujoco_would_mix_their_geoms(scene):
     model = scene.model
     for pair in range(model.npair):
         one, other = model.pair_geom1[pair], model.pair_geom2[pair]
+        if (order := model.geom_priority[one] - model.geom_priority[other]) != 0:
+            one = other = one if order > 0 else other
         friction = np.maximum(model.geom_friction[one], model.geom_friction[other])
         assert model.pair_friction[pair] == pytest.approx(friction[[0, 0, 1, 2, 2]])
         assert model.pair_solref[pair] == pytest.approx(
@@ -123,11 +125,30 @@ def test_loose_part_of_a_task_falls_and_rests_on_the_table(tmp_path, bits):
 
 
 def test_gravity_is_off_only_where_every_weight_is_compensated(scene, tmp_path):
-    assert not scene.model.opt.gravity.any()
+    assert scene.model.opt.gravity.any() == scene.task.object
     path = tmp_path / "scene.xml"
     path.write_text(LOOSE.format(bits=""))
-    loose = scenes.build(scene.robot, replace(scene.task, scene=path, geoms=lambda options: {}))
-    assert loose.model.opt.gravity[2] < -9.0
+    task = replace(scene.task, scene=path, geoms=lambda options: {}, object=False)
+    assert scenes.build(scene.robot, task).model.opt.gravity[2] < -9.0
+
+
+def test_object_that_is_not_loose_is_refused(tmp_path):
+    path = tmp_path / "scene.xml"
+    path.write_text(LOOSE.format(bits=""))  # its loose part has another name
+    task = replace(catalog.task("reach"), scene=path, object=True)
+    with pytest.raises(BadValue, match="has an object: .*needs a body `object` on a free joint"):
+        scenes.build(catalog.robot("fr3"), task)
+
+
+def test_loose_part_touches_tool_table_and_target_by_name():
+    scene = scenes.build(catalog.robot("fr3"), catalog.task("pick_place"))
+    model = scene.model
+    names = [model.geom(i).name.removeprefix(scenes.PREFIX) for i in range(model.ngeom)]
+    pairs = zip(model.pair_geom1, model.pair_geom2, strict=True)
+    touching = {frozenset((names[one], names[other])) for one, other in pairs}
+    for name in ("finger_left", "finger_right", "palm", "pad", "table"):
+        assert {"cube", name} in touching
+    assert not model.geom_contype.any()  # and nothing is searched for
 
 
 def test_tool_and_wrist_can_touch_the_table_and_the_target(scene):
