@@ -77,7 +77,7 @@ def looked(seed: int, count: int) -> tuple[list[np.ndarray], np.ndarray]:
     finally:
         sights.close()
     pictures = [np.stack([shot[i].picture for shot in shots]) for i in range(len(CAMERAS))]
-    return pictures, np.stack([shot[0].labels["position"] for shot in shots])
+    return pictures, np.stack([shot[0].labels["target_position"] for shot in shots])
 
 
 def misses(trunk, weights, known, fresh, cameras, shift: int = 0) -> np.ndarray:

@@ -2,6 +2,7 @@
 
 import argparse
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -50,7 +51,7 @@ def main(argv: list[str] | None = None) -> int:
     data = gather(given.out, cells, given.pictures, given.seed)
     learn, held = split(len(data["pictures"]), given.seed)
     trainer = fit(data, learn, given.steps, given.batch, given.seed)
-    errors = measured(trainer, data, held)
+    errors = measured(trainer, data, held, given.tasks)
     command = f"robostack pretrain --pictures {given.pictures} --steps {given.steps} "
     command += f"--batch {given.batch} --seed {given.seed}"
     write(given.out, trainer, errors, command)
@@ -97,29 +98,35 @@ def _arrays(paths: dict[str, Path], count: int) -> dict[str, np.memmap]:
         }
 
 
-def _shots(cells: list[tuple[str, str]], per_cell: int, seed: int):
-    """One dict a picture, cell after cell."""
+def _shots(cells: list[tuple[str, str]], per_cell: int, seed: int) -> Iterator[dict[str, Any]]:
+    """One dict a picture, cell after cell; each cell has its own chance, so none depends on those before it."""
     tasks = list(dict.fromkeys(task for task, _ in cells))
     for number, (task, robot) in enumerate(cells):
-        rng = np.random.default_rng([seed, number])
-        sights = Sights(catalog.task(task), catalog.robot(robot), SIZE, int(rng.integers(2**31)))
+        rng, head = np.random.default_rng([seed, number]), tasks.index(task) * len(CAMERAS)
+        yield from _of_cell(task, robot, head, per_cell, rng)
+
+
+def _of_cell(
+    task: str, robot: str, head: int, count: int, rng: np.random.Generator
+) -> Iterator[dict[str, Any]]:
+    sights = Sights(catalog.task(task), catalog.robot(robot), SIZE, int(rng.integers(2**31)))
+    try:
         for camera in CAMERAS:
             if camera not in sights.cameras:
                 raise Unavailable(f"task {task} has no {camera}; pretraining needs both cameras")
-        try:
-            for _, cell in zip(range(per_cell), sights.moments(), strict=False):
-                plain, off_path = rng.random() < PLAIN, rng.random() < OFF_PATH
-                for place, camera in enumerate(CAMERAS):
-                    sight = sights.look(cell, camera, changed=not plain, off_path=off_path)
-                    yield {
-                        "pictures": sight.picture,
-                        "labels": np.concatenate([sight.labels[name] for name in LABELS]),
-                        "depth": sight.depth,
-                        "head": tasks.index(task) * len(CAMERAS) + place,
-                        "plain": plain,
-                    }
-        finally:
-            sights.close()
+        for _, cell in zip(range(count), sights.moments(), strict=False):
+            plain, off_path = rng.random() < PLAIN, rng.random() < OFF_PATH
+            for place, camera in enumerate(CAMERAS):
+                sight = sights.look(cell, camera, changed=not plain, off_path=off_path)
+                yield {
+                    "pictures": sight.picture,
+                    "labels": np.concatenate([sight.labels[name] for name in LABELS]),
+                    "depth": sight.depth,
+                    "head": head + place,
+                    "plain": plain,
+                }
+    finally:
+        sights.close()
 
 
 def split(count: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
@@ -149,26 +156,36 @@ def fit(
     return trainer
 
 
-def measured(trainer: Pretrainer, data: dict[str, np.ndarray], rows: np.ndarray) -> dict:
+def measured(
+    trainer: Pretrainer, data: dict[str, np.ndarray], rows: np.ndarray, tasks: list[str]
+) -> dict:
     """By task and camera, held-out pictures with the target in them: errors of position (mm) and keypoint (px)."""
     read, depth = readings(trainer, data, rows)
-    labels, heads = data["labels"][rows], data["head"][rows]
-    plain, seen = data["plain"][rows], labels[:, 11] > 0.5
-    miss = np.linalg.norm(read[:, :3] * pretraining.WIDE - labels[:, :3], axis=1) * 1e3
-    half = SIZE / 2
-    aside = np.linalg.norm(read[:, 8:10] - labels[:, 5:7], axis=1) * half
+    labels, heads, plain = (data[name][rows] for name in ("labels", "head", "plain"))
+    things = []  # of target and object: mm, px, and whether it is in the picture
+    for told, said in ((0, 0), (pretraining.EACH, pretraining.READ_EACH)):
+        miss = read[:, said : said + 3] * pretraining.WIDE - labels[:, told : told + 3]
+        aside = read[:, said + 8 : said + 10] - labels[:, told + 5 : told + 7]
+        seen = labels[:, told + 8] > 0.5
+        things.append((norm(miss) * 1e3, norm(aside) * SIZE / 2, seen))
     found: dict[str, Any] = {"depth_log_mae": float(np.abs(depth - data["depth"][rows]).mean())}
     for head in np.unique(heads):
-        for look, looks_so in (("plain", plain), ("random", ~plain)):
-            if not (chosen := (heads == head) & seen & looks_so).any():
-                continue
-            found[f"{head}_{look}"] = {
-                "pictures": int(chosen.sum()),
-                "position_median_mm": round(float(np.median(miss[chosen])), 3),
-                "position_p90_mm": round(float(np.percentile(miss[chosen], 90)), 3),
-                "target_median_px": round(float(np.median(aside[chosen])), 3),
-            }
+        task, camera = divmod(int(head), len(CAMERAS))
+        for thing, (miss, aside, seen) in zip(("target", "object"), things, strict=True):
+            for look, looks_so in (("plain", plain), ("random", ~plain)):
+                if not (chosen := (heads == head) & seen & looks_so).any():
+                    continue
+                found[f"{tasks[task]} {CAMERAS[camera]} {thing} {look}"] = {
+                    "pictures": int(chosen.sum()),
+                    "position_median_mm": round(float(np.median(miss[chosen])), 3),
+                    "position_p90_mm": round(float(np.percentile(miss[chosen], 90)), 3),
+                    "median_px": round(float(np.median(aside[chosen])), 3),
+                }
     return found
+
+
+def norm(x: np.ndarray) -> np.ndarray:
+    return np.linalg.norm(x, axis=1)
 
 
 def readings(
@@ -201,9 +218,14 @@ def draw(path: Path, trainer: Pretrainer, data: dict[str, np.ndarray], rows: np.
     half = SIZE / 2
     for i, row in enumerate(rows):
         axes[0, i].imshow(data["pictures"][row])
-        true, got = data["labels"][row][5:9], read[i, 8:12]
-        for place, colour in ((slice(0, 2), "red"), (slice(2, 4), "lime")):
-            for (u, v), sign in ((true[place], "o"), (got[place], "x")):
+        true, got = data["labels"][row], read[i]
+        each, said = pretraining.EACH, pretraining.READ_EACH
+        for told, at, colour in (
+            (5, 8, "red"),
+            (each + 5, said + 8, "gold"),
+            (2 * each, 2 * said, "lime"),
+        ):
+            for (u, v), sign in ((true[told : told + 2], "o"), (got[at : at + 2], "x")):
                 face = {"markerfacecolor": "none"} if sign == "o" else {}
                 axes[0, i].plot((u + 1) * half, (v + 1) * half, sign, color=colour, ms=6, **face)
         axes[0, i].set_xlim(0, 2 * half)

@@ -17,17 +17,30 @@ from robostack.learn.mirror_net import SIZE, MirrorNet
 
 PAD = 4  # px, how far a learner shifts its pictures (DrQ, Yarats et al. 2004.13649)
 DEPTH = 16  # px, side of the coarse depth map
-LABELS = {  # what is known of a picture, in this order: name -> how many numbers
-    "position": 3,  # m, target in the tool frame
-    "yaw": 2,  # sine and cosine of the target's turn about the tool's z
-    "target_pixel": 2,  # -1 at the left and top edge, 1 at the right and bottom
-    "tool_pixel": 2,
-    "far": 2,  # log of the distance (m) along the camera's axis, of target and tool
-    "seen": 2,  # 1 where target, tool is in the picture, else 0
+THING = {  # what is known of a thing: name -> how many numbers
+    "position": 3,  # m, in the tool frame
+    "yaw": 2,  # sine and cosine of its turn about the tool's z
+    "pixel": 2,  # -1 at the left and top edge, 1 at the right and bottom
+    "far": 1,  # log of the distance (m) along the camera's axis
+    "seen": 1,  # 1 where it is in the picture, else 0
 }
+# Of a task's target, of its loose object (the target again where there is none), and where the tool is in the picture.
+LABELS = {f"{thing}_{name}": size for thing in ("target", "object") for name, size in THING.items()}
+LABELS |= {"tool_pixel": 2, "tool_far": 1}
 KNOWN = sum(LABELS.values())
 WIDE, NEAR = 0.03, 0.01  # m; the position is read at both scales
-READ = KNOWN + 3 - LABELS["seen"]  # numbers that a head gives: `near` more, `seen` less
+TURN = 5.0  # of the sine of the yaw: in our tasks it is a few degrees
+EACH = sum(THING.values())  # 9
+READ_EACH = EACH - 1 + 3  # a head gives the near position too, and does not say what is seen
+READ = 2 * READ_EACH + 3
+PIXELS = (
+    5,
+    6,
+    EACH + 5,
+    EACH + 6,
+    2 * EACH,
+    2 * EACH + 1,
+)  # where pixels stand in the labels, x and y in turns
 HUBER = 0.05  # from here on the loss is linear; 1.5 mm of the position
 CLIP = 4.0  # nothing further away pulls
 UNSEEN = 0.1  # weight of a position whose target is outside of the picture
@@ -63,19 +76,21 @@ class Heads(nn.Module):
 
 
 def targets(labels: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """What a head should give, (..., READ), each near one where it matters; and how much each counts."""
-    p, yaw, pixels, far = (labels[..., a:b] for a, b in ((0, 3), (3, 5), (5, 9), (9, 11)))
-    scale = jnp.array([5.0, 1.0], labels.dtype).reshape((1,) * (labels.ndim - 1) + (2,))
-    wanted = [p / WIDE, jnp.tanh(p / NEAR), yaw * scale, pixels, 2.0 * far]
-    seen = jnp.maximum(labels[..., 11:12], UNSEEN)
-    ones = jnp.ones_like(seen)
-    weights = [seen.repeat(8 + 2, -1), ones.repeat(2, -1), seen, ones]  # the tool is always known
-    return jnp.clip(jnp.concatenate(wanted, -1), -CLIP, CLIP), jnp.concatenate(weights, -1)
+    """What a head should give, (..., READ), each near one where it matters; and how much each counts.
 
-
-def position_of(read: jax.Array) -> jax.Array:
-    """(..., 3) m, the target in the tool frame as a head reads it."""
-    return read[..., :3] * WIDE
+    For target and object position, near position, yaw, pixel, far; then the tool's pixel and far.
+    """
+    scale = jnp.array([TURN, 1.0], labels.dtype).reshape((1,) * (labels.ndim - 1) + (2,))
+    wanted, counts = [], []
+    for start in (0, EACH):
+        p, yaw, rest, seen = (
+            labels[..., start + a : start + b] for a, b in ((0, 3), (3, 5), (5, 8), (8, 9))
+        )
+        wanted += [p / WIDE, jnp.tanh(p / NEAR), yaw * scale, rest]
+        counts.append(jnp.maximum(seen, UNSEEN).repeat(READ_EACH, -1))
+    wanted.append(labels[..., 2 * EACH :])
+    counts.append(jnp.ones_like(wanted[-1]))  # the tool is always known
+    return jnp.clip(jnp.concatenate(wanted, -1), -CLIP, CLIP), jnp.concatenate(counts, -1)
 
 
 def huber(error: jax.Array) -> jax.Array:
@@ -99,7 +114,7 @@ def shifted(batch: Batch, key: jax.Array) -> Batch:
 
     half = jnp.array([[width / 2, height / 2]], batch.labels.dtype)
     by = (PAD - moves[:, ::-1]).astype(batch.labels.dtype) / half
-    labels = batch.labels.at[:, 5:9].add(jnp.concatenate([by, by], -1))
+    labels = batch.labels.at[:, jnp.array(PIXELS)].add(jnp.tile(by, 3))
     return batch._replace(pictures=jax.vmap(cut)(padded, moves), labels=labels)
 
 

@@ -12,19 +12,21 @@ from robostack.core.task import Expert, Task
 from robostack.twin.batch import BatchTwin
 from robostack.twin.looks import Looks, camera_id, expose
 from robostack.twin.render import open_renderer
-from robostack.twin.scene import Scene
+from robostack.twin.scene import PREFIX, Scene
 
 DEPTH = 16  # px, height and width of the coarse depth map
 CELLS = 16  # simulated at once
 CLOSE = 0.01  # m, standard deviation per axis of a target that is put below the tool
-LABELS = {  # name -> size
-    "position": 3,  # m, target in the tool frame
-    "yaw": 2,  # sine and cosine of the target's turn about the tool's z
-    "target_pixel": 2,  # -1 at the left and top edge, 1 at the right and bottom
-    "tool_pixel": 2,
-    "far": 2,  # log of the distance (m) along the camera's axis, of target and tool
-    "seen": 2,  # 1 where target, tool is in the picture, else 0
+THING = {  # what is told of a thing: name -> size
+    "position": 3,  # m, in the tool frame
+    "yaw": 2,  # sine and cosine of its turn about the tool's z
+    "pixel": 2,  # -1 at the left and top edge, 1 at the right and bottom
+    "far": 1,  # log of the distance (m) along the camera's axis
+    "seen": 1,  # 1 where it is in the picture, else 0
 }
+# Of a task's target, of its loose object (the target again where there is none), and where the tool is in the picture.
+LABELS = {f"{thing}_{name}": size for thing in ("target", "object") for name, size in THING.items()}
+LABELS |= {"tool_pixel": 2, "tool_far": 1}
 
 
 @dataclass(frozen=True)
@@ -44,6 +46,11 @@ class Sights:
         self._twin = BatchTwin(task, robot, CELLS, threads=1, seed=seed)
         self.scene = self._twin.cells.scene
         self.cameras = self.scene.cameras
+        model = self.scene.model
+        names = [model.joint(i).name for i in range(model.njnt)]
+        self._object: int | None = None  # where its pose stands in qpos
+        if (name := f"{PREFIX}object") in names:
+            self._object = int(model.joint(name).qposadr[0])
         self._looks = Looks(self.scene)
         self._renderer = open_renderer(self.scene.model, size, size)
         self._depth = open_renderer(self.scene.model, DEPTH, DEPTH)
@@ -106,20 +113,26 @@ class Sights:
         return self._shoot(camera, changed)
 
     def _move_aside(self, data: mujoco.MjData) -> None:
-        """The arm by a few centimetres and the target likewise, or the target to somewhere close below the tool."""
+        """The arm by a few centimetres, and what it works on likewise or to somewhere close below the tool."""
         rng, scene = self._rng, self.scene
-        if rng.random() < 0.5:
+        places = [data.mocap_pos[scene.target]]
+        if self._object is not None:
+            places.append(data.qpos[self._object : self._object + 3])
+        near = rng.integers(2 * len(places))  # half of the time none
+        if near >= len(places):
             data.qpos[scene.joints] += rng.normal(0.0, 0.02, len(scene.joints))
-            data.mocap_pos[scene.target, :2] += rng.normal(0.0, 0.015, 2)
-        else:
-            aside = rng.normal(0.0, CLOSE, 2)
-            data.mocap_pos[scene.target, :2] = data.site_xpos[scene.tool, :2] + aside
+        for i, place in enumerate(places):
+            if i == near:
+                place[:2] = data.site_xpos[scene.tool, :2] + rng.normal(0.0, CLOSE, 2)
+            elif near >= len(places):
+                place[:2] += rng.normal(0.0, 0.015, 2)
 
     def _shoot(self, camera: str, changed: bool) -> Sight:
         scene, data, rng = self.scene, self._data, self._rng
         number = camera_id(scene, camera)
         tool, target = _pose_of_tool(scene, data), _pose_of_target(scene, data)
-        avoid = np.stack([tool[:3], target[:3]])
+        thing = target if self._object is None else data.qpos[self._object : self._object + 7]
+        avoid = np.stack([tool[:3], target[:3], thing[:3]])
         if changed:
             for texture in range(scene.model.ntex):
                 mujoco.mjr_uploadTexture(scene.model, self._renderer._mjr_context, texture)
@@ -135,7 +148,7 @@ class Sights:
         depth = np.log(np.clip(self._depth.render().astype(float), 0.02, 3.0)).astype(np.float16)
         if changed:
             picture = expose(picture, rng)
-        return Sight(picture, labels_of(scene.model, data, number, tool, target), depth)
+        return Sight(picture, labels_of(scene.model, data, number, tool, (target, thing)), depth)
 
     def close(self) -> None:
         self._looks.restore()
@@ -144,26 +157,38 @@ class Sights:
 
 
 def labels_of(
-    model: mujoco.MjModel, data: mujoco.MjData, camera: int, tool: np.ndarray, target: np.ndarray
+    model: mujoco.MjModel,
+    data: mujoco.MjData,
+    camera: int,
+    tool: np.ndarray,
+    things: tuple[np.ndarray, np.ndarray],
 ) -> dict[str, np.ndarray]:
-    """LABELS of a square picture. Poses (7,), base frame."""
-    T_tool_target = lie.between(tool, target)
-    R = lie.quat_matrix(T_tool_target[3:])
-    yaw = np.arctan2(R[1, 0], R[0, 0])
+    """LABELS of a square picture. Poses (7,) of tool, target and object, base frame."""
     tangent = np.tan(0.5 * np.deg2rad(model.cam_fovy[camera]))
     R_base_camera = data.cam_xmat[camera].reshape(3, 3)
-    in_camera = (np.stack([target[:3], tool[:3]]) - data.cam_xpos[camera]) @ R_base_camera
-    far = np.maximum(-in_camera[:, 2], 0.02)  # MuJoCo's cameras look along -z, y up
-    pixel = in_camera[:, :2] * [1.0, -1.0] / (far * tangent)[:, None]
-    seen = (np.abs(pixel) < 1.0).all(1) & (-in_camera[:, 2] > 0.02)
-    labels = {
-        "position": T_tool_target[:3],
-        "yaw": np.array([np.sin(yaw), np.cos(yaw)]),
-        "target_pixel": pixel[0],
-        "tool_pixel": pixel[1],
-        "far": np.log(far),
-        "seen": seen,
-    }
+
+    def in_picture(p_base: np.ndarray) -> tuple[np.ndarray, np.ndarray, bool]:
+        """Pixel (2,), log distance (1,), and whether it is in the picture."""
+        p_camera = (p_base - data.cam_xpos[camera]) @ R_base_camera
+        far = max(-p_camera[2], 0.02)  # MuJoCo's cameras look along -z, y up
+        pixel = p_camera[:2] * [1.0, -1.0] / (far * tangent)
+        return pixel, np.log([far]), bool(np.abs(pixel).max() < 1.0 and far > 0.02)
+
+    labels: dict[str, np.ndarray] = {}
+    for name, thing in zip(("target", "object"), things, strict=True):
+        T_tool_thing = lie.between(tool, thing)
+        R = lie.quat_matrix(T_tool_thing[3:])
+        yaw = np.arctan2(R[1, 0], R[0, 0])
+        pixel, far, seen = in_picture(thing[:3])
+        told = (
+            T_tool_thing[:3],
+            np.array([np.sin(yaw), np.cos(yaw)]),
+            pixel,
+            far,
+            np.array([seen]),
+        )
+        labels |= {f"{name}_{kind}": value for kind, value in zip(THING, told, strict=True)}
+    labels["tool_pixel"], labels["tool_far"], _ = in_picture(tool[:3])
     return {name: np.asarray(value, np.float32) for name, value in labels.items()}
 
 

@@ -198,7 +198,7 @@ def seen_at_work(seed: int, moments: int) -> tuple[np.ndarray, np.ndarray]:
         for _, cell in zip(range(moments), sights.moments(), strict=False)
     ]
     sights.close()
-    return np.stack([s.picture for s in shots]), np.stack([s.labels["position"] for s in shots])
+    return np.stack([s.picture for s in shots]), np.stack([s.labels["target_position"] for s in shots])
 
 
 def misses(weights, learned: int = 320, moments: int = 400) -> np.ndarray:

@@ -159,9 +159,9 @@ def test_labels_have_their_sizes_and_agree_with_each_other(seen):
         sight = seen.look(next(moments), "wrist_camera")
         assert {name: len(value) for name, value in sight.labels.items()} == LABELS
         assert sight.depth.shape == (sights.DEPTH, sights.DEPTH)
-        np.testing.assert_allclose(np.sum(sight.labels["yaw"] ** 2), 1.0, atol=1e-5)
+        np.testing.assert_allclose(np.sum(sight.labels["target_yaw"] ** 2), 1.0, atol=1e-5)
         inside = np.abs(sight.labels["target_pixel"]).max() < 1.0
-        assert not sight.labels["seen"][0] or inside
+        assert not sight.labels["target_seen"][0] or inside
 
 
 def test_the_tool_is_drawn_where_its_label_says():
@@ -184,4 +184,4 @@ def test_the_tool_is_drawn_where_its_label_says():
 def test_the_position_is_that_of_the_target_in_the_tool_frame(seen):
     sight = seen.look(2, "wrist_camera", changed=False, off_path=False)
     T_tool_target = lie.between(seen._twin.cells.tool_pose()[2], seen._twin.cells.target[2])
-    np.testing.assert_allclose(sight.labels["position"], T_tool_target[:3], atol=1e-6)
+    np.testing.assert_allclose(sight.labels["target_position"], T_tool_target[:3], atol=1e-6)
