@@ -31,9 +31,12 @@ def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="robostack pretrain", description=__doc__)
     parser.add_argument("--out", type=Path, default=Path("pretrain"), help="where everything goes")
     parser.add_argument("--pictures", type=int, default=64_000, help="of all tasks together")
-    parser.add_argument("--steps", type=int, default=8_000, help="of learning, a batch each")
-    parser.add_argument("--batch", type=int, default=64)
+    parser.add_argument("--steps", type=int, default=16_000, help="of learning, a batch each")
+    parser.add_argument("--batch", type=int, default=32)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument(
+        "--start", type=Path, metavar="FILE", help="go on from these weights of the mirror's trunk"
+    )
     parser.add_argument("--tasks", nargs="+", default=catalog.tasks(), metavar="TASK")
     parser.add_argument("--robots", nargs="+", default=catalog.robots(), metavar="ROBOT")
     given = parser.parse_args(argv)
@@ -46,19 +49,28 @@ def main(argv: list[str] | None = None) -> int:
     require(given.pictures >= least, "--pictures", given.pictures, f"at least {least} for these")
     require(given.steps >= 1, "--steps", given.steps, "at least 1")
     require(given.batch >= 1, "--batch", given.batch, "at least 1")
+    start = weights_in(given.start) if given.start else None
     with explained("make", given.out):
         given.out.mkdir(parents=True, exist_ok=True)
     data = gather(given.out, cells, given.pictures, given.seed)
     learn, held = split(len(data["pictures"]), given.seed)
-    trainer = fit(data, learn, given.steps, given.batch, given.seed)
+    trainer = fit(data, learn, given.steps, given.batch, given.seed, start)
     errors = measured(trainer, data, held, given.tasks)
     command = f"robostack pretrain --pictures {given.pictures} --steps {given.steps} "
     command += f"--batch {given.batch} --seed {given.seed}"
+    command += f" --start {given.start.name}" if given.start else ""
     write(given.out, trainer, errors, command)
     draw(given.out / "pretrain.png", trainer, data, held)
     print(json.dumps(errors, indent=1))
     print(f"{given.out / 'mirror.safetensors'}; put it into robostack/learn/weights/ to use it")
     return 0
+
+
+def weights_in(path: Path) -> dict[str, Any]:
+    """The network's tree in a file of trunks.save. Raises RobostackError for any other file."""
+    _, arrays = trunks.read(path)
+    trunks.check("mirror", arrays, str(path))
+    return traverse_util.unflatten_dict(arrays, sep="/")
 
 
 def gather(
@@ -143,10 +155,15 @@ def batch_of(data: dict[str, np.ndarray], rows: np.ndarray) -> Batch:
 
 
 def fit(
-    data: dict[str, np.ndarray], rows: np.ndarray, steps: int, batch: int, seed: int
+    data: dict[str, np.ndarray],
+    rows: np.ndarray,
+    steps: int,
+    batch: int,
+    seed: int,
+    start: dict[str, Any] | None = None,
 ) -> Pretrainer:
-    """`steps` batches, each picture as often as any other."""
-    trainer = Pretrainer(int(data["head"].max()) + 1, steps, seed)
+    """`steps` batches, each picture as often as any other; from the network's weights `start`, or from none."""
+    trainer = Pretrainer(int(data["head"].max()) + 1, steps, seed, start=start)
     rng, left = np.random.default_rng([seed, 2]), np.zeros(0, int)
     for _ in track(range(steps), f"{steps} steps of learning"):
         while len(left) < batch:

@@ -137,9 +137,11 @@ def loss(weights: dict, net: MirrorNet, heads: Heads, batch: Batch) -> jax.Array
 
 
 class Pretrainer:
-    """Owns network, heads and their optimizer; `step` is one jitted call."""
+    """Owns network, heads and their optimizer; `step` is one jitted call. `start`: weights, else they are random."""
 
-    def __init__(self, heads: int, steps: int, seed: int, rate: float = 1.5e-3):
+    def __init__(
+        self, heads: int, steps: int, seed: int, rate: float = 1.5e-3, start: dict | None = None
+    ):
         self.net, self.heads = MirrorNet(), Heads(heads)
         nothing = jnp.zeros((1, SIZE, SIZE, 3), jnp.uint8)
         first, second, self._key = jax.random.split(jax.random.key(seed), 3)
@@ -147,7 +149,8 @@ class Pretrainer:
         features = jax.eval_shape(self.net.apply, weights, nothing)
         flat = jnp.zeros(features.shape)  # type: ignore[union-attr]
         read: Any = jax.jit(self.heads.init)(second, flat, jnp.zeros(1, jnp.int32))
-        self.weights: dict = {"net": weights, "heads": read}
+        begun = weights if start is None else jax.tree.map(jnp.array, start)  # the step takes them
+        self.weights: dict = {"net": begun, "heads": read}
         warm = min(200, max(1, steps // 10))
         schedule = optax.warmup_cosine_decay_schedule(0.0, rate, warm, max(steps, warm + 1), 1e-6)
         self._optimizer = optax.chain(

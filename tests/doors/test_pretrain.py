@@ -47,15 +47,17 @@ def test_the_data_are_of_all_tasks_and_cameras_plain_and_not(made):
     assert all(picture.std() > 1.0 for picture in pictures)
 
 
-def test_the_same_seed_gives_the_same_weights_and_data_are_made_once(made, tmp_path):
-    before = (made / "pictures.npy").stat().st_mtime_ns
-    first = (made / "mirror.safetensors").read_bytes()
-    run(made)
-    assert (made / "pictures.npy").stat().st_mtime_ns == before
+def test_the_same_seed_gives_the_same_data_and_weights(made, tmp_path):
     run(tmp_path)
-    assert np.array_equal(np.load(made / "pictures.npy"), np.load(tmp_path / "pictures.npy"))
-    assert first == (made / "mirror.safetensors").read_bytes()
-    assert first == (tmp_path / "mirror.safetensors").read_bytes()
+    for name in ("pictures.npy", "labels.npy", "depth.npy", "mirror.safetensors"):
+        assert (made / name).read_bytes() == (tmp_path / name).read_bytes(), name
+
+
+def test_data_are_made_once_for_the_same_choices(made):
+    before = (made / "pictures.npy").stat().st_mtime_ns
+    cells = [("peg_insert", "fr3"), ("reach", "fr3")]
+    assert len(pretrain.gather(made, cells, 80, 5)["pictures"]) == 80
+    assert (made / "pictures.npy").stat().st_mtime_ns == before
 
 
 def test_nothing_is_learned_from_held_out_pictures():
@@ -76,6 +78,7 @@ def test_labels_of_the_twin_are_those_that_are_learned():
         ("--steps 0", "--steps is 0, expected at least 1"),
         ("--tasks nope", 'no task "nope"; there are:'),
         ("--robots nope", 'no robot "nope"; there are:'),
+        ("--start nope.safetensors", "nope.safetensors"),
     ],
 )
 def test_a_wrong_choice_is_one_line_and_writes_nothing(flags, words, tmp_path, capsys):

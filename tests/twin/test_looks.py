@@ -181,6 +181,12 @@ def test_the_tool_is_drawn_where_its_label_says():
         made.close()
 
 
+def test_where_nothing_is_loose_the_object_is_the_target(seen):
+    labels = seen.look(1, "front_camera").labels
+    for name in ("position", "yaw", "pixel", "far", "seen"):
+        assert np.array_equal(labels[f"object_{name}"], labels[f"target_{name}"])
+
+
 def test_the_position_is_that_of_the_target_in_the_tool_frame(seen):
     sight = seen.look(2, "wrist_camera", changed=False, off_path=False)
     T_tool_target = lie.between(seen._twin.cells.tool_pose()[2], seen._twin.cells.target[2])
