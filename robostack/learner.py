@@ -218,7 +218,9 @@ class Training:
 
     def _fresh(self) -> Learner:
         config, folder = self._config, self._run.path / "features"
-        return Learner(self._spec, config.learner, config.seed, config.capacity, folder)
+        learner = Learner(self._spec, config.learner, config.seed, config.capacity, folder)
+        learner.replay.on_fault = _say
+        return learner
 
     def _refill(self, layout: dict[str, Any], seen: list[str]) -> None:
         names = {_place(name): name for name in seen}

@@ -13,6 +13,7 @@ import numpy as np
 from robostack.core.errors import BadValue, RobostackError, SpecMismatch
 from robostack.core.spec import Spec
 from robostack.core.types import Episode, Who
+from robostack.store import blind
 from robostack.store.memory import Need
 
 Sizes = Mapping[str, tuple[int, int]]  # height and width of each camera's pictures, px
@@ -83,6 +84,8 @@ class Replay:
         }
         # For who keeps more than we do: called with the first row and the episode that comes to lie there.
         self.on_fill: Callable[[int, Episode], None] = lambda start, episode: None
+        # For who talks to people: called with one line about each episode added that is broken in places.
+        self.on_fault: Callable[[str], None] = lambda line: None
         self._ring: list[_Span] = []  # practice, oldest first
         self._kept: list[_Span] = []  # demonstrations
         self._top = capacity_frames  # where they begin
@@ -94,7 +97,10 @@ class Replay:
         return len(self.all)
 
     def add(self, episode: Episode) -> None:
-        """Takes a whole episode in. Raises BadValue for what is not finite, SpecMismatch for another spec."""
+        """Takes a whole episode in, but for steps that cannot be learned from (store.blind): they are told of.
+
+        Raises SpecMismatch for another spec, BadValue for other shapes.
+        """
         self._require_fits(episode)
         if not episode.steps:
             return
@@ -102,7 +108,8 @@ class Replay:
         start, stop = self._place(len(episode.steps) + 1, is_practice)
         span = _Span(start, stop, episode.header.index, episode.header.actor)
         (self._ring if is_practice else self._kept).append(span)
-        self._fill(span, episode)
+        if found := self._fill(span, episode):
+            self.on_fault(blind.told(episode, found))
         self._index()
 
     def draw(
@@ -183,8 +190,10 @@ class Replay:
                 self._fill(span, episode)
         self._index()
 
-    def _fill(self, span: _Span, episode: Episode) -> None:
+    def _fill(self, span: _Span, episode: Episode) -> list[blind.Fault]:
+        """Writes its rows; returns what is wrong with it. No number that is not finite comes in."""
         start, stop = span[:2]
+        found = blind.faults(self.spec, episode)
         steps = slice(start, stop - 1)
         self.frames[start:stop] = episode.observations
         self.action[steps] = [step.action for step in episode.steps]
@@ -204,7 +213,12 @@ class Replay:
         self.label[stop - 1] = 0
         self.episode[start:stop] = span.index
         self._changes.append((start, stop))
+        if found:
+            for rows in (self.frames[start:stop], self.action[steps], self.reward[steps]):
+                rows[~np.isfinite(rows)] = 0.0
+            self.label[steps][blind.bad_steps(found, len(episode.steps))] = 0
         self.on_fill(start, episode)
+        return found
 
     def _index(self) -> None:
         """Rows of all transitions, of those where the person acted, and of those from practice; int32.
@@ -236,7 +250,6 @@ class Replay:
             if array is None or array.shape != expected:
                 got = "missing" if array is None else array.shape
                 raise BadValue(f"episode {header.index}: {what} are {got}, expected {expected}")
-        _require_finite(episode)
 
     def _place(self, length: int, is_practice: bool) -> tuple[int, int]:
         """Room for an episode of `length` frames, after freeing what must go."""
@@ -279,17 +292,3 @@ def need(spec: Spec, capacity_frames: int, images: Mapping[str, int] | None = No
     parts = {"numbers": numbers, **(images or {})}
     whole = {name: float(size) * capacity_frames for name, size in parts.items()}
     return Need(f"a replay memory of {capacity_frames:,} frames", whole)
-
-
-def _require_finite(episode: Episode) -> None:
-    for name, values in (
-        ("observation", episode.observations),
-        ("action", np.array([step.action for step in episode.steps])),
-        ("reward", np.array([[step.reward] for step in episode.steps])),
-    ):
-        bad = np.flatnonzero(~np.isfinite(values).all(-1))
-        if len(bad):
-            raise BadValue(
-                f"episode {episode.header.index}, step {bad[0]}: {name} is not finite: "
-                f"{values[bad[0]].tolist()}"
-            )

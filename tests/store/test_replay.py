@@ -92,21 +92,59 @@ def test_an_episode_that_cannot_fit_is_refused_with_the_numbers(spec, make_episo
     assert len(replay) == 9
 
 
-@pytest.mark.parametrize("field", ["observation", "action", "reward"])
-def test_a_value_that_is_not_finite_is_refused_by_step_and_changes_nothing(
-    spec, make_episode, field
+@pytest.mark.parametrize(
+    ("field", "lost"), [("observation", [0, 1]), ("action", [1]), ("reward", [1])]
+)
+def test_steps_with_a_value_that_is_not_finite_are_left_out_and_told_of(
+    spec, make_episode, field, lost
 ):
-    episode, replay = make_episode(4), Replay(spec, 20)
+    episode, replay, said = make_episode(4, length=5), Replay(spec, 20), list[str]()
     if field == "observation":
         episode.observations[1, 2] = np.nan
     else:
         bad = np.array([0.1, np.nan]) if field == "action" else np.inf
-        steps = (episode.steps[0], replace(episode.steps[1], **{field: bad}), episode.steps[2])
-        episode = replace(episode, steps=steps)
-    with pytest.raises(BadValue, match=f"episode 4, step 1: {field} is not finite"):
-        replay.add(episode)
-    assert frames_used(replay) == 0
-    assert not replay.label.any()
+        steps = list(episode.steps)
+        steps[1] = replace(steps[1], **{field: bad})
+        episode = replace(episode, steps=tuple(steps))
+    replay.on_fault = said.append
+    replay.add(episode)
+    rows = rows_of(replay, 4)
+    assert replay.all.tolist() == [row for i, row in enumerate(rows[:-1]) if i not in lost]
+    for values in (replay.frames, replay.action, replay.reward):
+        assert np.isfinite(values).all()
+    [line] = said
+    assert line == (
+        f"episode 4: {field} was not finite in 1 frame from step 1 on: "
+        f"{len(lost)} of its 5 steps are kept out of training"
+    )
+
+
+def test_steps_with_a_blind_camera_are_left_out_and_told_of_once(spec, make_episode):
+    replay, said = Replay(spec, 40, {"eye": (4, 6)}), list[str]()
+    replay.on_fault = said.append
+    good, hurt = with_pictures(make_episode(0, length=6)), with_pictures(make_episode(1, length=6))
+    hurt.pictures["eye"][3:5] = 0
+    replay.add(good)
+    replay.add(hurt)
+    assert len(replay) == 6 + 3
+    assert (replay.label[rows_of(replay, 1)] > 0).tolist() == [1, 1, 0, 0, 0, 1, 0]
+    assert said == [
+        "episode 1: eye showed one colour in 2 frames from step 3 on: "
+        "3 of its 6 steps are kept out of training"
+    ]
+    again = Replay(spec, 40, {"eye": (4, 6)})
+    again.on_fault = said.append
+    again.restore(replay.layout(), lambda actor, index: [good, hurt][index])
+    np.testing.assert_array_equal(again.label, replay.label)
+    assert len(said) == 1  # whoever goes on has been told
+
+
+def test_an_episode_of_which_nothing_is_good_leaves_no_transition(spec, make_episode):
+    replay = Replay(spec, 40, {"eye": (4, 6)})
+    hurt = with_pictures(make_episode(1, length=6))
+    hurt.pictures["eye"][:] = 9
+    replay.add(hurt)
+    assert len(replay) == 0 and frames_used(replay) == 7
 
 
 def test_an_episode_of_another_spec_or_shape_is_refused(spec, make_episode):
@@ -175,10 +213,11 @@ def test_changes_come_once_and_only_what_is_new(spec, make_episode):
 
 
 def with_pictures(episode: Episode) -> Episode:
-    """Every pixel tells which frame of which episode it is."""
+    """Every pixel but the last tells which frame of which episode it is; that one, that the camera works."""
     frames = np.arange(len(episode.steps) + 1, dtype=np.uint8)
     values = 100 * (episode.header.index % 2) + frames
     eye = np.broadcast_to(values[:, None, None, None], (len(frames), 4, 6, 3)).copy()
+    eye[:, -1, -1] += 50
     header = replace(episode.header, cameras={"eye": [4, 6]})
     return replace(episode, header=header, pictures={"eye": eye})
 
