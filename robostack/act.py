@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from robostack import config as configs
+from robostack import done
 from robostack.config import RunConfig
 from robostack.core.errors import StaleSample
 from robostack.core.guard import Guard
@@ -70,7 +71,7 @@ class Actor:
         self.progress = Progress(run.path / "actor.json")
         self._spec = spec = config.spec()
         parts = {"plant": plant, "task": self._task, "robot": robot, "on_tick": self._on_tick}
-        parts["views"] = spec.views
+        parts |= {"views": spec.views, "judge": done.judge_of(run, config)}
         memory = spool.place(run.seat)
         with explained("bring steps of before to", run.episodes):
             for name in spool.recover(run.episodes, memory):

@@ -24,6 +24,7 @@ from robostack.store.replay import need
 T = TypeVar("T")
 PLANTS = ("ros", "twin")
 OBSERVE = ("state", "cameras")
+GEOMETRY = "geometry"  # what else `success` may be: the path of a classifier
 KINDS = ("demonstration", "practice", "solo", "validation", "evaluation")  # of episodes
 TRAINED = KINDS[:3]  # those that the learner learns from
 PICTURE = (128, 128)  # height, width of a camera's pictures, px
@@ -41,6 +42,7 @@ class RunConfig:
     observe: str = (
         "state"  # "cameras": the policy sees pictures, and not where the target is believed to be
     )
+    success: str = GEOMETRY  # what says that the task is done: its geometry, or a classifier's file
     plant: str = "ros"  # "ros": a cell on topics; "twin": the mirror inside the actor, without ROS
     lockstep: bool = (
         True  # the cell waits for the actor, and episodes repeat exactly; False: real time
@@ -86,6 +88,10 @@ class RunConfig:
             raise UnknownName("way to observe", self.observe, OBSERVE, "observe")
         is_seeing = self.observe == "state" or len(self.cameras) > 0
         require(is_seeing, "cameras", list(self.cameras), "at least one with observe=cameras")
+        is_judged = self.success == GEOMETRY or len(self.cameras) > 0
+        require(
+            is_judged, "cameras", list(self.cameras), f"at least one with success={self.success}"
+        )
         require(self.checkpoints >= 1, "checkpoints", self.checkpoints, "at least 1")
         every = self.checkpoint_every
         require(every >= 0, "checkpoint_every", every, "at least 0 s")
@@ -117,7 +123,8 @@ class RunConfig:
 
     def looks_through(self, kind: str) -> tuple[str, ...]:
         """Cameras that must give pictures in episodes of this kind."""
-        return self.cameras if self.sees or self.films(kind) else ()
+        needs_eyes = self.sees or self.success != GEOMETRY
+        return self.cameras if needs_eyes or self.films(kind) else ()
 
     def memory(self) -> Need:
         """What a full replay memory will take. Raises RobostackError where the trunk's weights are missing."""

@@ -12,7 +12,7 @@ from typing import Any
 import yaml
 
 from robostack import config as configs
-from robostack import interrupts, link, retell
+from robostack import done, interrupts, link, retell
 from robostack.config import RunConfig, add_choices, chosen
 from robostack.core import clock
 from robostack.core.errors import BadValue, RobostackError
@@ -71,6 +71,7 @@ def main(argv: list[str] | None = None, prog: str = "robostack train") -> int:
         config = chosen(arguments)
         if arguments.no_film:
             config = replace(config, pictures=())
+        done.check(config)
         _require(config, arguments)
         run = Run.create(arguments.runs or Path("runs"), config.name, configs.as_dict(config))
     with lock.held(run.path / LOCK) as held:
@@ -130,7 +131,7 @@ def _require(config: RunConfig, arguments: argparse.Namespace) -> None:
         link.require(arguments.learner, arguments.keys)
     else:
         config.require_memory()
-    if config.pictures and config.cameras:
+    if any(map(config.looks_through, configs.KINDS)):
         render.require()
     if not arguments.no_film:
         from robostack import film  # OpenCV loads a library of OpenGL too

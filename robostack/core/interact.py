@@ -8,6 +8,7 @@ from robostack.core import observe
 from robostack.core.command import Commander, gripper_target
 from robostack.core.robot import Robot
 from robostack.core.spec import View
+from robostack.core.success import IN_BASE, Judge, in_base
 from robostack.core.task import Task, Terms
 from robostack.core.types import Command, Samples
 
@@ -27,16 +28,23 @@ class Seen:
 
 
 class Interaction:
-    """Owns the pose of the tool at the episode's start. The loop and the Gymnasium environment stand on it."""
+    """Owns the pose of the tool at the episode's start. The loop and the Gymnasium environment stand on it.
 
-    def __init__(self, task: Task, robot: Robot, views: tuple[View, ...] = ()):
-        self.task, self.spec = task, observe.spec_of(task, views)
+    A `judge` says when the task is done; without one its geometry does.
+    """
+
+    def __init__(
+        self, task: Task, robot: Robot, views: tuple[View, ...] = (), judge: Judge | None = None
+    ):
+        self.task, self.spec, self._judge = task, observe.spec_of(task, views), judge
         self._commander = Commander(task, robot)
         self._reset_pose: np.ndarray | None = None
 
     def begin(self, samples: Samples) -> Seen:
         """What is seen first; poses are relative to it from now on."""
         self._reset_pose = samples["tool_pose"].value
+        if self._judge:
+            self._judge.begin()
         return self.see(samples)
 
     def see(self, samples: Samples) -> Seen:
@@ -45,7 +53,10 @@ class Interaction:
         return Seen(samples, terms, observe.pack(self.spec, terms))
 
     def is_done(self, seen: Seen) -> bool:
-        """Whether the task has succeeded."""
+        """Whether the task has succeeded. Ask once for each step, in order: a judge counts frames."""
+        if self._judge:
+            place = in_base(seen.samples["tool_pose"].value)
+            return self._judge.is_done({**seen.terms, IN_BASE: place}, seen.pictures)
         return bool(self.task.succeeded(self.task.options, seen.terms))
 
     def command(self, action: np.ndarray, seen: Seen, now: float) -> Command:

@@ -15,6 +15,7 @@ from robostack.core.operator import Nobody, Operator
 from robostack.core.plant import Plant
 from robostack.core.robot import Robot
 from robostack.core.spec import View
+from robostack.core.success import Judge
 from robostack.core.task import Task
 from robostack.core.types import Episode, EpisodeHeader, Samples, Step, Who
 
@@ -72,7 +73,8 @@ class Loop:
     """Owns the running of episodes on one plant. The plant must be guarded.
 
     `sample_age` (s) is how old a signal may be; in lockstep, simulated latency counts the same way. A policy gets the
-    pictures of all cameras that the plant looks through; `views` are those it needs.
+    pictures of all cameras that the plant looks through; `views` are those it needs. A `judge` says when the task is
+    done, in place of its geometry.
     """
 
     def __init__(
@@ -85,10 +87,11 @@ class Loop:
         on_tick: Callable[[Samples, Step | None], None] | None = None,
         sample_age: float = 0.2,
         views: tuple[View, ...] = (),
+        judge: Judge | None = None,
     ):
         if not plant.is_guarded:
             raise BadValue(f"the loop got an unguarded {plant.kind} plant; wrap it in GuardedPlant")
-        self._arm = Interaction(task, robot, views)
+        self._arm = Interaction(task, robot, views, judge)
         self.spec = self._arm.spec
         self._plant, self._task, self._robot = plant, task, robot
         self._operator, self._recorder, self._on_tick = operator or Nobody(), recorder, on_tick
