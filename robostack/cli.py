@@ -22,6 +22,7 @@ VERBS = {  # verb -> (module with main(argv) -> exit status, what it does)
     "evaluate": ("evaluate", "examine a run's best policy on fresh seeds"),
     "episodes": ("episodes", "recorded episodes: list, show, verify, export, import"),
     "weights": ("weights", "networks that see, for policies with cameras: list, import"),
+    "success": ("success", "a classifier that sees when a task is done, with its rates"),
     "list": ("listing", "robots and tasks, with their options and terms"),
     "check": ("check", "is this robot with this task sound? scene, reach, periods, expert"),
     "pretrain": ("pretrain", "learn the mirror's trunk anew, on randomized pictures of all tasks"),
