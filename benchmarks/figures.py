@@ -27,6 +27,10 @@ STATE = "learner steps/s on numbers, 2 critics (256, 256), batch 256"
 TRUNK = "the hole in the tool frame, read by a straight line from one 128x128 picture's features, peg_insert as built"
 ACTION = "an action by the actor, alone or exploring, the dearer of both, 99th percentile"
 KILLS = "120 kills of actor, courier, server and learner"
+JUDGED = (
+    "success classifier, two 128x128 cameras, shipped trunk, 100 fresh episodes full of near misses"
+)
+PEG, REACH = f"{JUDGED}: peg_insert", f"{JUDGED}: reach"
 
 FIGURES = (
     Figure(
@@ -173,6 +177,43 @@ FIGURES = (
         "C.3b", f"{ACTION}: two 128x128 cameras, shipped trunk", "<= 15", "ms", "actor_inference"
     ),
     Figure("C.3c", f"{ACTION}: two 128x128 cameras, ResNet-10", "", "ms", "actor_inference"),
+    Figure(
+        "C.13", f"{PEG}: episodes called done before they were, as served", "<= 5", "%", "success"
+    ),
+    Figure("C.13b", f"{PEG}: successes never called", "", "%", "success"),
+    Figure("C.13c", f"{PEG}: a call comes late by, mean", "", "steps", "success"),
+    Figure("C.13d", f"{PEG}: frames without success that count as done", "", "%", "success"),
+    Figure("C.13e", f"{PEG}: frames of success that do not", "", "%", "success"),
+    Figure("C.13f", f"{PEG}: called too early without the height condition", "", "%", "success"),
+    Figure(
+        "C.13g", f"{PEG}: called too early by one frame, with the condition", "", "%", "success"
+    ),
+    Figure("C.13h", f"{PEG}: called too early by one frame, without it", "", "%", "success"),
+    Figure(
+        "C.13i",
+        f"{PEG}: called too early by one frame, threshold calibrated on frames at the same 5 %",
+        "",
+        "%",
+        "success",
+    ),
+    Figure(
+        "C.14", f"{REACH}: episodes called done before they were, as served", "<= 5", "%", "success"
+    ),
+    Figure("C.14b", f"{REACH}: successes never called", "", "%", "success"),
+    Figure("C.14c", f"{REACH}: a call comes late by, mean", "", "steps", "success"),
+    Figure("C.14d", f"{REACH}: frames without success that count as done", "", "%", "success"),
+    Figure("C.14e", f"{REACH}: frames of success that do not", "", "%", "success"),
+    Figure("C.14h", f"{REACH}: called too early by one frame", "", "%", "success"),
+    Figure(
+        "C.14i",
+        f"{REACH}: called too early by one frame, threshold calibrated on frames at the same 5 %",
+        "",
+        "%",
+        "success",
+    ),
+    Figure(
+        "C.15", "a success classifier's answer, two cameras, 99th percentile", "", "ms", "success"
+    ),
 )
 
 BY_ID = {figure.id: figure for figure in FIGURES}
@@ -187,6 +228,7 @@ LONG = {
     "faults",
     "soak",
     "fuzz",
+    "success",
 }  # files that take over two minutes
 
 
