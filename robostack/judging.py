@@ -105,8 +105,10 @@ def by_geometry(path: Path, spec: Spec, episode: Episode) -> np.ndarray:
     if target := episode.header.drawn.get("target"):
         left = lie.between(tool_poses(path), np.broadcast_to(np.array(target, float), (1, 7)))
         terms["target_error"] = in_base(left)
-    elif "target_error" not in terms:
-        raise RobostackError(f"{path} does not say where the target was; label it with --by person")
+    if "target_error" not in terms or (task.object and "object_error" not in terms):
+        raise RobostackError(
+            f"{path} does not say where the target or the object was; label it with --by person"
+        )
     return np.where(task.succeeded(task.options, terms), YES, NO).astype(np.int8)
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from robostack.core.loop import Loop, StillPolicy
+from robostack.core.operator import ARM
 from robostack.core.plant import Plant
 from robostack.core.robot import Robot
 from robostack.core.task import Expert, Task, Terms
@@ -41,7 +42,8 @@ class Prober:
         error = terms["target_error"].copy()
         error[:3] += self._aside
         wish = self._expert.act({**terms, "target_error": error})
-        return np.clip(wish + self._rng.normal(0.0, NOISE, wish.shape), -1.0, 1.0)
+        arm = wish[:ARM] + self._rng.normal(0.0, NOISE, ARM)  # a gripper is a button: no tremble
+        return np.concatenate([np.clip(arm, -1.0, 1.0), wish[ARM:]])
 
     def end(self, is_success: bool) -> None:
         del is_success

@@ -22,6 +22,7 @@ TERMS = {  # by name, how many numbers
     "gripper": 1,
     "target_error": 6,
     "reference_error": 6,
+    "object_error": 6,  # of tasks with a loose thing
     IN_BASE: 6,
 }
 AXES = ("x", "y", "z", "rx", "ry", "rz")

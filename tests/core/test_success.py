@@ -13,7 +13,7 @@ POSE = np.array([0.5, 0.1, 0.3, 0.0, 1.0, 0.0, 0.0])
 
 
 def test_terms_are_those_of_an_observation():
-    terms = observe.terms_of(POSE, POSE, np.zeros(6), np.zeros(6), np.zeros(1), POSE, POSE)
+    terms = observe.terms_of(POSE, POSE, np.zeros(6), np.zeros(6), np.zeros(1), POSE, POSE, POSE)
     sizes = {name: value.shape[-1] for name, value in terms.items()}
     assert sizes | {IN_BASE: in_base(POSE).shape[-1]} == TERMS
 
