@@ -135,7 +135,8 @@ class PickExpert:
     CLEAR = 0.025  # m over where it will lie, at which the cube is carried
     PLACED = 0.006  # m beside the middle of the pad that are good enough
     LOW = 0.003  # m over where it lies at which the cube is let go
-    GRIP = 4  # ticks that the fingers need to close
+    GRIP = 4  # ticks in which the fingers are surely closed
+    TOUCHING = 0.001  # m wider open than the cube: the fingers are at it
 
     def __init__(self, options: Options):
         self._options = options
@@ -179,7 +180,8 @@ class PickExpert:
     def _carry(self, terms: Terms) -> tuple[np.ndarray, np.ndarray]:
         """To where the tool may let go; along the tool's axes, which are nearly the pad's but for the yaw."""
         still = np.zeros(3)
-        if self._closed <= self.GRIP:
+        # Until the fingers are at the cube, by what is seen: a count of ticks could not be learned from what is seen.
+        if OPENS * terms["gripper"][0] > self._options.side + self.TOUCHING:
             return still, still
         place, tilt = from_pad(terms)
         aside, height = float(np.linalg.norm(place[:2])), -place[2]
