@@ -179,24 +179,18 @@ def test_depth_tiles_stand_where_they_are_seen():
     assert np.array_equal(got[1][0], np.tile(np.arange(16.0).reshape(4, 4), (4, 4)))
 
 
-def test_learning_goes_on_from_given_weights_and_leaves_them_as_they_are():
-    kept = jax.tree.map(np.array, fresh())
-    trainer = Pretrainer(heads=1, steps=40, seed=0, start=kept)
-    before = trainer.read(batch(2))[0]
-    other = Pretrainer(heads=1, steps=40, seed=0).read(batch(2))[0]
-    assert not np.array_equal(before, other)
-    with jax.numpy_dtype_promotion("standard"):
-        trainer.step(batch(2))
-        trainer.step(batch(2))
-    assert jax.tree.all(jax.tree.map(np.array_equal, kept, jax.tree.map(np.array, fresh())))
-    assert not np.array_equal(before, trainer.read(batch(2))[0])
-
-
-def test_steps_lower_the_loss_of_one_batch():
-    trainer, some = Pretrainer(heads=1, steps=40, seed=0), batch(2)
+def test_learning_lowers_the_loss_from_given_weights_and_leaves_those_as_they_are():
+    some, kept = batch(2), jax.tree.map(np.array, fresh())
+    given = jax.tree.map(jnp.array, kept)
+    trainer = Pretrainer(heads=1, steps=40, seed=0, start=given)
+    assert jax.tree.all(jax.tree.map(np.array_equal, kept, trainer.weights["net"]))
     with jax.numpy_dtype_promotion("standard"):  # optax's Adam raises a float to an int32 count
         first, *_, last = [float(trainer.step(some)) for _ in range(20)]
     assert last < 0.8 * first
+    assert jax.tree.all(jax.tree.map(np.array_equal, kept, given))
+    assert not np.array_equal(
+        kept["params"]["stem"]["kernel"], trainer.weights["net"]["params"]["stem"]["kernel"]
+    )
 
 
 # What the shipped weights know.
@@ -234,4 +228,5 @@ def misses(weights, learned: int = 320, moments: int = 400) -> np.ndarray:
 
 def test_a_straight_line_reads_the_hole_from_the_shipped_features():
     trained, untrained = misses(shipped().weights), misses(fresh())
-    assert np.median(trained) < 0.6 * np.median(untrained)
+    assert np.median(trained) < 4.0
+    assert np.median(trained) < 0.5 * np.median(untrained)
