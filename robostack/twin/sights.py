@@ -39,7 +39,11 @@ class Sight:
 
 
 class Sights:
-    """Owns cells of one task on one robot that move as a learner's do: its expert, disturbed, and wandering."""
+    """Owns cells of one task on one robot that move as a learner's do: its expert, disturbed, and wandering.
+
+    Pictures and labels repeat themselves by seed. Depth does but for single places on edges: read from another OpenGL
+    context, Mesa's software renderer gives those sometimes to the thing in front, sometimes to what is behind.
+    """
 
     def __init__(self, task: Task, robot: Robot, size: int, seed: int):
         self._rng = np.random.default_rng(seed)
