@@ -24,6 +24,7 @@ PIXELS = "transitions of two 128x128x3 cameras"
 GYM_HIL = "gym-hil 0.1.14 PandaPickCubeBase-v0"
 LOOKING = "critic updates/s from two 128x128 cameras, features kept"
 STATE = "learner steps/s on numbers, 2 critics (256, 256), batch 256"
+BUDGET = "the same steps of a person, 3 tasks, 5 seeds, IQM"
 TRUNK = "the hole in the tool frame, read by a straight line from one 128x128 picture's features, peg_insert as built"
 ACTION = "an action by the actor, alone or exploring, the dearer of both, 99th percentile"
 KILLS = "120 kills of actor, courier, server and learner"
@@ -156,6 +157,11 @@ FIGURES = (
         "see",
     ),
     Figure("C.4b", "the same: wall time of its training; slowest seed", "<= 40", "min", "see"),
+    Figure("C.6", f"{BUDGET}: success over HG-DAgger", ">= 20", "points", "human_budget"),
+    Figure("C.6b", f"{BUDGET}: success over BC", ">= 20", "points", "human_budget"),
+    Figure("C.6c", f"{BUDGET}: cycle time over HG-DAgger's", "<= 0.6", "x", "human_budget"),
+    Figure("C.6d", f"{BUDGET}: cycle time over BC's", "<= 0.6", "x", "human_budget"),
+    Figure("C.6e", "what the person gave in each of these runs", "", "steps", "human_budget"),
     Figure(
         "C.9",
         "peg_insert, 60,000 steps: seeds of 5 whose lowest check of the last third is at least 0.9 of the best",
@@ -229,6 +235,7 @@ LONG = {
     "soak",
     "fuzz",
     "success",
+    "human_budget",
 }  # files that take over two minutes
 
 

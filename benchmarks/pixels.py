@@ -85,7 +85,7 @@ def rate(learner: Learner, seconds: float) -> float:
     while time.perf_counter() - start < seconds:
         learner.train(2)  # returns numbers, so it has waited for the device
         steps += 2
-    return steps * learner.sac.config.critic_updates / (time.perf_counter() - start)
+    return steps * learner.algorithm.config.critic_updates / (time.perf_counter() - start)
 
 
 if __name__ == "__main__":

@@ -93,9 +93,11 @@ def play(run: Run, kills: tuple[Kill, ...] = ()) -> None:
             for who in kill.who:
                 pair.start(who)
         _await(pair, lambda: pair.alive["actor"].poll() is not None)
-        trained = sum(line.kind in ("practice", "solo") for line in lines(run.episodes))
+        kinds = set(configs.from_dict(run.config).trained) - {"demonstration"}
+        trained = sum(line.kind in kinds for line in lines(run.episodes))
         _await(pair, lambda: read_json(run.path / "learner.json", {}).get("version") == trained)
-        if status := pair.stop("learner"):
+        # 130: it had nothing more to make, and was still starting after its last kill.
+        if (status := pair.stop("learner")) not in (0, 130):
             raise RuntimeError(f"the learner ended with status {status}: {pair.said('learner')}")
 
 
@@ -119,6 +121,8 @@ def made(run: Run) -> dict[str, Any]:
         name: last.about["counts"][name] for name in last.about["counts"] if name != "seconds"
     }
     told = read_json(run.path / "actor.json")
+    kinds = set(configs.KINDS) - set(configs.from_dict(run.config).trained)
+    judging = {f"{kind}.mcap" for kind in kinds}
     episodes = [read_episode(path) for path in episode_paths(run.episodes)]
     return {
         "ledger": lines(run.episodes),
@@ -133,9 +137,7 @@ def made(run: Run) -> dict[str, Any]:
         "counts": counts,
         "replay": last.about["layout"],
         # It may have been stopped before it passed over the last ones that are only for judging.
-        "seen": [
-            name for name in last.about["seen"] if name.partition("-")[2] != "validation.mcap"
-        ],
+        "seen": [name for name in last.about["seen"] if name.partition("-")[2] not in judging],
         "progress": {
             name: told[name] for name in told if name not in ("training_seconds", "written")
         },

@@ -164,7 +164,7 @@ def learn(path: Path) -> None:
         learner.train(20)
         if clock.now() - last > 1.0:
             last = clock.now()
-            publish(run.params, version, learner.acting, learner.sac.network, spec)
+            publish(run.params, version, learner.acting, learner.algorithm.network, spec)
             writer.save(state.Checkpoint(learner.steps, learner.arrays(), spec))
             version += 1
 

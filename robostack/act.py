@@ -94,6 +94,10 @@ class Actor:
         self.progress.recall_time()
         self._demonstrate()
         while True:
+            if not self._config.practises:
+                self._check()
+                version, _ = self._choose()
+                break
             self._practise()
             version, rate = self._choose()
             if rate >= self._config.good_enough or self.progress.steps >= self._config.steps:

@@ -17,6 +17,7 @@ from robostack.core.robot import Robot
 from robostack.core.spec import Spec, View
 from robostack.core.task import Task
 from robostack.learn.acting import network_of
+from robostack.learn.config import CLONING, METHODS, SHOWN
 from robostack.learn.config import Config as LearnerConfig
 from robostack.store.memory import Need
 from robostack.store.replay import need
@@ -39,6 +40,7 @@ class RunConfig:
     task: str = "peg_insert"
     robot: str = "fr3"
     seed: int = 0
+    method: str = "sac"  # or one that only imitates the person: bc, flow, hg_dagger
     observe: str = (
         "state"  # "cameras": the policy sees pictures, and not where the target is believed to be
     )
@@ -51,6 +53,7 @@ class RunConfig:
     demonstrations: int = 20
     steps: int = 20_000  # most control steps of practice and checks
     warmup: int = 500  # learner steps on the demonstrations alone
+    cloning: int = 10_000  # the same where the method only imitates
     updates_per_step: float = 2.0  # learner steps per control step
     check_every: int = 40  # practice episodes, at least, between two checks of the policy alone
     check_from: float = (
@@ -73,13 +76,16 @@ class RunConfig:
     def __post_init__(self):
         if self.plant not in PLANTS:
             raise UnknownName("plant", self.plant, PLANTS)
+        if self.method not in METHODS:
+            raise UnknownName("method", self.method, METHODS)
         require(0 <= self.seed < SEEDS, "seed", self.seed, f"0 to {SEEDS - 1}")
         for name in ("demonstrations", "steps", "check_every", "check_episodes", "perfect_checks"):
             require(getattr(self, name) >= 1, name, getattr(self, name), "at least 1")
         for name in ("validation", "evaluation"):
             count = getattr(self, name)
             require(1 <= count <= MOST_EXAMINED, name, count, f"1 to {MOST_EXAMINED}")
-        require(self.warmup >= 0, "warmup", self.warmup, "at least 0")
+        for name in ("warmup", "cloning"):
+            require(getattr(self, name) >= 0, name, getattr(self, name), "at least 0")
         require(self.capacity >= 1000, "capacity", self.capacity, "at least 1000 frames")
         for kind in self.pictures:
             if kind not in KINDS:
@@ -108,6 +114,21 @@ class RunConfig:
         return catalog.robot(self.robot)
 
     @property
+    def practises(self) -> bool:
+        """Whether there is practice after the demonstrations."""
+        return self.method not in SHOWN
+
+    @property
+    def first_steps(self) -> int:
+        """Learner steps on the demonstrations alone."""
+        return self.cloning if self.method in CLONING else self.warmup
+
+    @property
+    def trained(self) -> tuple[str, ...]:
+        """Kinds of episodes that the learner learns from."""
+        return TRAINED if self.practises else TRAINED[:1]
+
+    @property
     def sees(self) -> bool:
         """Whether the policy looks through the cameras."""
         return self.observe == "cameras"
@@ -119,7 +140,7 @@ class RunConfig:
 
     def films(self, kind: str) -> bool:
         """Whether the pictures are recorded in episodes of this kind."""
-        return kind in self.pictures or (self.sees and kind in TRAINED)
+        return kind in self.pictures or (self.sees and kind in self.trained)
 
     def looks_through(self, kind: str) -> tuple[str, ...]:
         """Cameras that must give pictures in episodes of this kind."""
@@ -147,7 +168,8 @@ class RunConfig:
     @property
     def name(self) -> str:
         """For the run folder."""
-        return f"{self.task}-{self.robot}-s{self.seed}"
+        method = "" if self.method == "sac" else f"-{self.method}"
+        return f"{self.task}-{self.robot}{method}-s{self.seed}"
 
 
 def as_dict(config: RunConfig) -> dict[str, Any]:

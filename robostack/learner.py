@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from robostack import config as configs
-from robostack.config import TRAINED, RunConfig
+from robostack.config import RunConfig
 from robostack.core import clock
 from robostack.core.errors import RobostackError
 from robostack.core.types import Episode, EpisodeHeader
@@ -31,7 +31,17 @@ from robostack.store.state import Checkpoint
 KEEP = 100  # newest versions kept besides the pinned ones
 CHUNK = 20  # learner steps between two looks at the clock
 JUDGED = 20  # newest episodes that a checkpoint's score is over
-CHOICES = ("task", "robot", "options", "seed", "demonstrations", "warmup", "updates_per_step")
+CHOICES = (
+    "task",
+    "robot",
+    "options",
+    "seed",
+    "demonstrations",
+    "method",
+    "warmup",
+    "cloning",
+    "updates_per_step",
+)
 CHOICES += (
     "capacity",
     "learner",
@@ -95,7 +105,7 @@ class Training:
                 return True
             self._require_next(episode.header)
             self._seen.append(_name(episode.header))
-            if episode.header.kind in TRAINED:
+            if episode.header.kind in self._config.trained:
                 self._take(episode)
                 self._settle()
         return is_new
@@ -123,7 +133,7 @@ class Training:
             # One that was cut is practice for nobody: the actor shows another one.
             counts.demonstrations += _is_whole(episode)
             if counts.demonstrations == self._config.demonstrations and counts.version < 0:
-                counts.due, counts.is_unpublished = self._config.warmup, True
+                counts.due, counts.is_unpublished = self._config.first_steps, True
             return
         counts.episodes += 1
         counts.env_steps += len(episode.steps)
@@ -162,7 +172,7 @@ class Training:
         served = policy.flatten(learner.acting)
         if (there := self._there(counts.version)) is None:
             meta = {"updates": learner.steps, "episodes": counts.episodes}
-            network = learner.sac.network
+            network = learner.algorithm.network
             policy.publish(
                 self._run.params, counts.version, learner.acting, network, self._spec, **meta
             )
@@ -218,7 +228,9 @@ class Training:
 
     def _fresh(self) -> Learner:
         config, folder = self._config, self._run.path / "features"
-        learner = Learner(self._spec, config.learner, config.seed, config.capacity, folder)
+        learner = Learner(
+            self._spec, config.learner, config.seed, config.capacity, config.method, folder
+        )
         learner.replay.on_fault = _say
         return learner
 
@@ -238,9 +250,10 @@ class Training:
             self._run.path / "learner.json",
             {
                 "learner_steps": steps,
-                "critic_updates": steps * self._config.learner.critic_updates,
+                "critic_updates": steps * self._learner.algorithm.updates,
                 "steps_per_second": steps / max(1e-9, counts.seconds),
-                "updates_per_step": max(0, steps - self._config.warmup) / max(1, counts.env_steps),
+                "updates_per_step": max(0, steps - self._config.first_steps)
+                / max(1, counts.env_steps),
                 "version": counts.version,
                 "transitions": len(self._learner.replay),
                 "episodes": counts.episodes,

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
@@ -39,6 +39,15 @@ class Policy(Protocol):
         pictures: Pictures = NO_PICTURES,
     ) -> np.ndarray:
         """Action (m,) in [-1, 1] for an observation (n,) and what the cameras see. Without `rng`: deterministic."""
+        ...
+
+
+@runtime_checkable
+class Planning(Protocol):
+    """A policy that remembers within an episode, such as the rest of a plan."""
+
+    def begin(self) -> None:
+        """A new episode starts."""
         ...
 
 
@@ -110,6 +119,8 @@ class Loop:
         drawn = self._plant.reset(seed)
         rng = np.random.default_rng([seed, 1]) if kind == "practice" else None
         self._operator.begin(kind, seed)
+        if isinstance(policy, Planning):
+            policy.begin()
         seen = self._arm.begin(self._first_samples())
         age, read_at = self._age(seen.samples), self._plant.now
         self._ticker.start()  # now: waiting for the cell to settle is no lateness

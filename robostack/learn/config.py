@@ -1,11 +1,30 @@
 """Choices of the learner, checked."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
+from robostack.core.chunk import Execution
 from robostack.core.errors import UnknownName, require
 from robostack.learn import trunks
 
 NO_TRUNK = "none"
+METHODS = ("sac", "bc", "flow", "hg_dagger")
+CLONING = METHODS[1:]  # learn from what the person did, and from nothing else
+SHOWN = METHODS[1:3]  # learn from demonstrations alone: no practice
+
+
+@dataclass(frozen=True)
+class Flow:
+    """Choices of a policy that plans chunks of actions along a learned flow."""
+
+    horizon: int = 8  # actions of a chunk
+    eta: float = 0.1  # deviation of the velocity that is worth a step of its own; 0: always `steps` equal ones
+    steps: int = 20  # most of them, from noise to actions
+    execution: Execution = field(default_factory=Execution)
+
+    def __post_init__(self):
+        for name in ("horizon", "steps"):
+            require(getattr(self, name) >= 1, f"flow.{name}", getattr(self, name), "at least 1")
+        require(self.eta >= 0, "flow.eta", self.eta, "at least 0")
 
 
 @dataclass(frozen=True)
@@ -34,6 +53,7 @@ class Config:
     gripper_penalty: float = 0.02  # off the grippers' reward when one is switched
     gripper_margin: float = 0.05  # the person's choice is worth so much more than the others
     gripper_epsilon: float = 0.02  # share of random choices of the grippers while exploring
+    flow: Flow = field(default_factory=Flow)  # of the method "flow"
 
     def __post_init__(self):
         def needs(is_met: bool, name: str, expected: str) -> None:

@@ -13,26 +13,46 @@ from jax.sharding import PartitionSpec as P
 from robostack.core.spec import Spec
 from robostack.core.types import Episode
 from robostack.learn import trees
+from robostack.learn.bc import Bc
 from robostack.learn.config import Config
+from robostack.learn.flow import FlowBc
 from robostack.learn.memory import DeviceReplay, Memory, sample
-from robostack.learn.sac import LearnerState, Sac
+from robostack.learn.sac import Sac
 from robostack.store.replay import Replay
 
 ROWS = "rows"  # of a batch: the axis of a mesh
 T = TypeVar("T")
 
+# Choices, hashable, and pure functions of a state: `init(key) -> state`, `step(state, batches) -> (state, info)`,
+# `acting(state) -> weights` of its `network`. `updates`, `person_only` and `horizon` say which batches a step takes.
+Algorithm = Sac | Bc | FlowBc
+MAKERS: dict[str, type[Sac] | type[Bc] | type[FlowBc]] = {
+    "sac": Sac,
+    "bc": Bc,
+    "flow": FlowBc,
+    "hg_dagger": Bc,  # the same learner; the person goes on correcting while it learns
+}
+
 
 @partial(jax.jit, static_argnums=(0, 3), donate_argnums=1)
 def learner_step(
-    sac: Sac, state: LearnerState, memory: Memory, mesh: Mesh | None = None
-) -> tuple[LearnerState, dict]:
+    algorithm: Algorithm, state: Any, memory: Memory, mesh: Mesh | None = None
+) -> tuple[Any, dict]:
     """Draws the batches and makes every update of one learner step, on the device; on a mesh, each its part."""
     key, sample_key = jax.random.split(state.key)
-    config = sac.config
-    batches = sample(memory, sample_key, config.critic_updates, config.batch, config.pad)
+    config = algorithm.config
+    batches = sample(
+        memory,
+        sample_key,
+        algorithm.updates,
+        config.batch,
+        config.pad,
+        algorithm.person_only,
+        algorithm.horizon,
+    )
     if mesh is not None:
         batches = jax.lax.with_sharding_constraint(batches, NamedSharding(mesh, P(None, ROWS)))
-    return sac.step(state._replace(key=key), batches)
+    return algorithm.step(state._replace(key=key), batches)
 
 
 def spread(rows: int) -> Mesh | None:
@@ -54,14 +74,16 @@ class Learner:
         config: Config,
         seed: int,
         capacity_frames: int = 100_000,
+        method: str = "sac",
         features: Path | None = None,  # folder where a trunk's features are kept
     ):
-        self.sac = Sac(spec, config)
+        # Any: who looks inside knows which method it is.
+        self.algorithm: Any = MAKERS[method](spec, config)
         self._mesh = spread(config.batch)
-        self.state = self._everywhere(self.sac.init(jax.random.key(seed)))
+        self.state: Any = self._everywhere(self.algorithm.init(jax.random.key(seed)))
         self.replay = Replay(spec, capacity_frames)
         self._device = DeviceReplay(
-            self.replay, self.sac.network, config.crops, config.pad, seed, features
+            self.replay, self.algorithm.network, config.crops, config.pad, seed, features
         )
         self._device.memory = self._everywhere(self._device.memory)
         self.steps = 0  # learner steps so far
@@ -79,14 +101,16 @@ class Learner:
         """Makes so many learner steps and returns the last one's numbers."""
         info: dict = {}
         for _ in range(steps):
-            self.state, info = learner_step(self.sac, self.state, self._device.memory, self._mesh)
+            self.state, info = learner_step(
+                self.algorithm, self.state, self._device.memory, self._mesh
+            )
         self.steps += steps
         return {name: float(np.asarray(value)) for name, value in info.items()}
 
     @property
     def acting(self) -> dict:
         """Weights that an actor needs."""
-        return self.sac.acting(self.state)
+        return self.algorithm.acting(self.state)
 
     def arrays(self) -> dict[str, np.ndarray]:
         """A copy of the algorithm's state, for a checkpoint."""

@@ -35,26 +35,36 @@ class Memory(NamedTuple):
     reward: jax.Array  # (N,)
     mask: jax.Array  # (N,)
     switches: jax.Array  # (N,)
+    ahead: jax.Array  # (N,) int32 how many rows of the person follow one of theirs without a gap
     person: jax.Array  # (N,) int32 rows where the person acted, the first `counts[0]` count
     practice: jax.Array  # (N,) int32 rows of practice, the first `counts[1]` count
     counts: jax.Array  # (2,) int32
 
 
-def sample(memory: Memory, key: jax.Array, updates: int, rows: int, pad: int = 4) -> Batch:
+def sample(
+    memory: Memory,
+    key: jax.Array,
+    updates: int,
+    rows: int,
+    pad: int = 4,
+    person_only: bool = False,
+    horizon: int = 0,
+) -> Batch:
     """Batches (updates, rows, ...): first half the person's transitions, second half practice. RLPD, section 4.1.
 
-    Every one of the updates has both halves. While one of the two is empty, both halves come from the other.
+    Every one of the updates has both halves. While one of the two is empty, both halves come from the other. With
+    `person_only` all rows are the person's; with a `horizon` their actions are chunks (updates, rows, horizon, m).
     """
     keys = jax.random.split(key)
     person, practice = memory.counts
-    half = rows // 2
+    half = rows if person_only else rows // 2
     first = _draw(keys[0], jnp.where(person > 0, 0, 1), memory, (updates, half))
     second = _draw(keys[1], jnp.where(practice > 0, 1, 0), memory, (updates, rows - half))
     index = jnp.concatenate([first, second], 1)
     now, then = jax.random.split(jax.random.fold_in(key, 1))
     return Batch(
         observation=_seen(memory, index, now, pad),
-        action=memory.action[index],
+        action=_chunks(memory, index, horizon) if horizon else memory.action[index],
         reward=memory.reward[index],
         mask=memory.mask[index],
         switches=memory.switches[index],
@@ -66,6 +76,13 @@ def _draw(key: jax.Array, which: jax.Array, memory: Memory, shape: tuple[int, in
     """Rows of one label, uniformly, with replacement."""
     place = jax.random.randint(key, shape, 0, memory.counts[which])
     return jnp.where(which == 0, memory.person[place], memory.practice[place])
+
+
+def _chunks(memory: Memory, index: jax.Array, horizon: int) -> jax.Array:
+    """The person's actions from these rows on; where they end, the last one again."""
+    every = index[..., None] + jnp.zeros(horizon, jnp.int32)[None, None]
+    steps = jnp.minimum(jnp.arange(horizon)[None, None], memory.ahead[every])
+    return memory.action[every + steps]
 
 
 def _seen(memory: Memory, index: jax.Array, key: jax.Array, pad: int) -> Observation:
@@ -115,6 +132,7 @@ class DeviceReplay:
             reward=jnp.zeros(size),
             mask=jnp.zeros(size),
             switches=jnp.zeros(size),
+            ahead=jnp.zeros(size, jnp.int32),
             person=jnp.zeros(size, jnp.int32),
             practice=jnp.zeros(size, jnp.int32),
             counts=jnp.zeros(2, jnp.int32),
@@ -144,6 +162,7 @@ class DeviceReplay:
             self.memory = _write(self.memory, changed.index[pad], *(field[pad] for field in fields))
         person, practice = replay.person, replay.practice
         self.memory = self.memory._replace(
+            ahead=jnp.asarray(_ahead(person, replay.capacity)),
             person=_filled(person, replay.capacity),
             practice=_filled(practice, replay.capacity),
             counts=jnp.array([len(person), len(practice)], jnp.int32),
@@ -205,6 +224,15 @@ def _write(memory: Memory, index, frames, action, reward, mask, switches) -> Mem
         mask=memory.mask.at[index].set(mask),
         switches=memory.switches.at[index].set(switches),
     )
+
+
+def _ahead(person: np.ndarray, size: int) -> np.ndarray:
+    """(size,) int32 how many of these rows, in order, follow each of them without a gap. Between episodes is one."""
+    out = np.zeros(size, np.int32)
+    if len(person):
+        ends = np.append(np.flatnonzero(np.diff(person) != 1), len(person) - 1)
+        out[person] = person[ends[np.searchsorted(ends, np.arange(len(person)))]] - person
+    return out
 
 
 def _filled(rows: np.ndarray, size: int) -> jax.Array:

@@ -7,6 +7,7 @@ import jax
 import numpy as np
 from flax import traverse_util
 
+from robostack.core.chunk import Executor, groups_of
 from robostack.core.errors import BadValue, RobostackError
 from robostack.core.loop import NO_PICTURES, Pictures
 from robostack.core.spec import Spec
@@ -50,7 +51,10 @@ class Ready(NamedTuple):
 
 
 class LearnedPolicy:
-    """Owns the weights it acts with. Compiled when made, so no tick waits for the compiler."""
+    """Owns the weights it acts with, and the rest of its plan where it plans chunks of actions.
+
+    Compiled when made, so no tick waits for the compiler.
+    """
 
     def __init__(self, spec: Spec, parameters: store.Parameters):
         self._spec = spec
@@ -64,11 +68,14 @@ class LearnedPolicy:
             return network.act(spec, weights, seen, key)
 
         self._act = jax.jit(act)
+        execution = network.flow.execution if network.flow else None
+        self._executor = Executor(self, groups_of(spec), execution) if execution else None
         self.take(self.ready(parameters))
         observation = np.zeros(spec.observation_size, np.float32)
         black = {view.name: np.zeros((view.height, view.width, 3), np.uint8) for view in spec.views}
         self.act(observation, None, black)
         self.act(observation, np.random.default_rng(0), black)
+        self.begin()
 
     def ready(self, parameters: store.Parameters) -> Ready:
         """Weights where `act` needs them; for any thread. Raises RobostackError when they are of another network."""
@@ -80,6 +87,11 @@ class LearnedPolicy:
         """Swaps the weights, between ticks; waits for nothing."""
         self.version, self._weights = ready
 
+    def begin(self) -> None:
+        """A new episode: what was planned in the last one is forgotten."""
+        if self._executor is not None:
+            self._executor.begin()
+
     def act(
         self,
         observation: np.ndarray,
@@ -87,6 +99,20 @@ class LearnedPolicy:
         pictures: Pictures = NO_PICTURES,
     ) -> np.ndarray:
         """Action (m,) in [-1, 1]; the mean without `rng`, else a sample. Raises BadValue for a missing picture."""
+        if self._executor is not None:
+            return self._executor.act(observation, rng, pictures)
+        return self._run(observation, rng, pictures)
+
+    def chunk(
+        self, observation: np.ndarray, rng: np.random.Generator | None, pictures: Pictures
+    ) -> np.ndarray:
+        """Actions (H, m) from this tick on, of a policy that plans. Raises as `act`."""
+        return self._run(observation, rng, pictures)
+
+    def _run(
+        self, observation: np.ndarray, rng: np.random.Generator | None, pictures: Pictures
+    ) -> np.ndarray:
+        """What the network gives: an action, or a chunk of them."""
         seen = {}
         for view in self._spec.views:
             picture = pictures.get(view.name)

@@ -59,6 +59,14 @@ class Sac:
     spec: Spec
     config: Config = Config()  # noqa: RUF009 - frozen
 
+    person_only = False  # rows of a batch: half of them are practice
+    horizon = 0  # no chunks: the one action that was taken
+
+    @property
+    def updates(self) -> int:
+        """Batches that a step takes."""
+        return self.config.critic_updates
+
     @cached_property
     def network(self) -> Network:
         """What its weights are of."""

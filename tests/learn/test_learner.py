@@ -50,7 +50,7 @@ def test_numbers_to_log_are_finite(spec):
 def test_published_policy_acts_as_the_learners_actor(any_spec, tmp_path):
     spec = any_spec
     learner, _ = trained(spec, 5)
-    path = policies.publish(tmp_path, 3, learner.acting, learner.sac.network, spec, updates=5)
+    path = policies.publish(tmp_path, 3, learner.acting, learner.algorithm.network, spec, updates=5)
     policy = policies.load(path, spec)
     observation = np.random.default_rng(0).normal(size=N).astype(np.float32)
     rng = np.random.default_rng(1)
@@ -58,8 +58,8 @@ def test_published_policy_acts_as_the_learners_actor(any_spec, tmp_path):
         view.name: rng.integers(0, 256, (view.height, view.width, 3), np.uint8)
         for view in spec.views
     }
-    seen = learner.sac.network.see(None, observation, pictures)
-    expected = learner.sac.network.act(spec, learner.acting, seen, None)
+    seen = learner.algorithm.network.see(None, observation, pictures)
+    expected = learner.algorithm.network.act(spec, learner.acting, seen, None)
     assert policy.version == 3
     acted = policy.act(observation, None, pictures)
     assert acted == pytest.approx(np.asarray(expected), abs=1e-6)
@@ -71,7 +71,7 @@ def test_published_policy_acts_as_the_learners_actor(any_spec, tmp_path):
 def test_exploration_repeats_by_seed_and_stays_in_range(spec, tmp_path):
     learner, _ = trained(spec, 1)
     policy = policies.load(
-        policies.publish(tmp_path, 0, learner.acting, learner.sac.network, spec), spec
+        policies.publish(tmp_path, 0, learner.acting, learner.algorithm.network, spec), spec
     )
 
     def explored(seed):
@@ -84,8 +84,8 @@ def test_exploration_repeats_by_seed_and_stays_in_range(spec, tmp_path):
 
 def test_swapped_weights_are_used_at_once(spec, tmp_path):
     first, second = trained(spec, 1, seed=0)[0], trained(spec, 1, seed=1)[0]
-    policies.publish(tmp_path, 0, first.acting, first.sac.network, spec)
-    policies.publish(tmp_path, 1, second.acting, second.sac.network, spec)
+    policies.publish(tmp_path, 0, first.acting, first.algorithm.network, spec)
+    policies.publish(tmp_path, 1, second.acting, second.algorithm.network, spec)
     policy = policies.load(params.path_of(tmp_path, 0), spec)
     before = policy.act(np.ones(N, np.float32), None)
     policy.take(policy.ready(params.load(params.path_of(tmp_path, 1), spec)))
@@ -96,7 +96,7 @@ def test_swapped_weights_are_used_at_once(spec, tmp_path):
 
 def test_parameters_of_another_task_are_refused_with_the_difference(spec, tmp_path):
     learner, _ = trained(spec, 1)
-    path = policies.publish(tmp_path, 0, learner.acting, learner.sac.network, spec)
+    path = policies.publish(tmp_path, 0, learner.acting, learner.algorithm.network, spec)
     other = Spec((Term("x", N, "mm", "base", (1.0,) * N),), spec.action, spec.period)
     with pytest.raises(SpecMismatch, match=r"observation\.x\.unit: got m, expected mm"):
         policies.load(path, other)
@@ -106,9 +106,9 @@ def test_weights_of_another_network_are_refused(spec, tmp_path):
     small, _ = trained(spec, 1)
     wide, _ = trained(spec, 1, config=replace(SMALL, widths=(32, 16)))
     policy = policies.load(
-        policies.publish(tmp_path, 0, small.acting, small.sac.network, spec), spec
+        policies.publish(tmp_path, 0, small.acting, small.algorithm.network, spec), spec
     )
-    path = policies.publish(tmp_path, 1, wide.acting, wide.sac.network, spec)
+    path = policies.publish(tmp_path, 1, wide.acting, wide.algorithm.network, spec)
     with pytest.raises(RobostackError, match=r"\(32, 16\).*\(16, 16\)"):
         policy.ready(params.load(path))
 
@@ -127,13 +127,13 @@ def test_critic_learns_the_discounted_value_of_a_known_chain(spec):
     learner.train(1500)
     episode = make_episode(spec, 0, "practice", length)
     action = np.array([step.action for step in episode.steps], np.float32)
-    sac, critic = learner.sac, learner.state.critic
+    sac, critic = learner.algorithm, learner.state.critic
     values = sac.values(
         critic,
         sac.see(critic, {NUMBERS: jnp.asarray(episode.observations[:-1])}),
         jnp.asarray(action),
     )
-    expected = learner.sac.config.discount ** np.arange(length - 1, -1, -1)
+    expected = learner.algorithm.config.discount ** np.arange(length - 1, -1, -1)
     assert np.asarray(values).mean(0) == pytest.approx(expected, abs=0.12)
     assert np.asarray(values)[:, -1] == pytest.approx([1.0, 1.0], abs=0.05)
 
@@ -145,7 +145,7 @@ def test_imitation_alone_reproduces_the_persons_actions(spec):
     learner.add([episode])
     learner.train(600)
     shown = np.array([step.action for step in episode.steps])
-    mean, _ = learner.sac.distribution(
+    mean, _ = learner.algorithm.distribution(
         learner.state.actor, {NUMBERS: jnp.asarray(episode.observations[:-1])}
     )
     acted = np.tanh(mean)

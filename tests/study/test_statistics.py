@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from robostack.core.errors import BadValue
-from robostack.study.statistics import clopper_pearson, rolling_mean, wilson
+from robostack.study.statistics import bootstrap, clopper_pearson, iqm, rolling_mean, wilson
 
 
 @given(st.integers(1, 500).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n))))
@@ -73,3 +73,34 @@ def test_rolling_mean_is_the_mean_of_the_last_few(values, window):
     found = rolling_mean(np.array(values), window)
     wanted = [np.mean(values[max(0, i + 1 - window) : i + 1]) for i in range(len(values))]
     assert found == pytest.approx(wanted, abs=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [
+        ([3.0], 3.0),
+        ([1.0, 2.0], 1.5),
+        ([0.0, 1.0, 2.0, 90.0], 1.5),  # the middle two
+        ([0.0, 1.0, 2.0, 3.0, 100.0], (0.75 * 1 + 2 + 0.75 * 3) / 2.5),
+        ([[0.0, 90.0], [2.0, 1.0]], 1.5),  # whatever the shape and order
+    ],
+)
+def test_iqm_is_the_mean_of_the_middle_half(values, expected):
+    assert iqm(values) == pytest.approx(expected)
+
+
+def test_bootstrap_draws_within_each_group():
+    """Two groups without spread have none together, though they differ."""
+    assert bootstrap([[1.0, 1.0], [5.0, 5.0]], np.mean) == (3.0, 3.0)
+    low, high = bootstrap([[0.0, 1.0, 2.0, 3.0], [10.0]], np.mean)
+    assert low < np.mean([0, 1, 2, 3, 10]) < high
+    assert bootstrap([[0.0, 1.0, 2.0]], seed=1) == bootstrap([[0.0, 1.0, 2.0]], seed=1)
+
+
+def test_bootstrap_covers_the_mean_about_as_often_as_it_says():
+    rng = np.random.default_rng(0)
+    hits = 0
+    for _ in range(200):
+        low, high = bootstrap([rng.normal(size=20)], np.mean, draws=200)
+        hits += low <= 0.0 <= high
+    assert 170 <= hits <= 199
