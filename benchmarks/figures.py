@@ -163,6 +163,36 @@ FIGURES = (
     Figure("C.6d", f"{BUDGET}: cycle time over BC's", "<= 0.6", "x", "human_budget"),
     Figure("C.6e", "what the person gave in each of these runs", "", "steps", "human_budget"),
     Figure(
+        "C.7",
+        "two-link cell: Jump-Start with a 75 % script, above its data in the replay only, above neither",
+        ">= 5",
+        "of 5 seeds",
+        "jump_start",
+    ),
+    Figure(
+        "C.7b", "success of the policy alone, Jump-Start, interquartile mean", "", "%", "jump_start"
+    ),
+    Figure("C.7c", "the same, the script's data in the replay only", "", "%", "jump_start"),
+    Figure("C.7d", "the same, neither", "", "%", "jump_start"),
+    Figure("C.7e", "Jump-Start above replay only, median over seeds", "", "points", "jump_start"),
+    Figure(
+        "C.8",
+        "two-link cell, changed: a mirror's policy warm-started, never below 0.85 of zero-shot and above it at the end",
+        ">= 4",
+        "of 5 seeds",
+        "warm_start",
+    ),
+    Figure(
+        "C.8b", "gained above zero-shot at the end, interquartile mean", "", "points", "warm_start"
+    ),
+    Figure(
+        "C.8c",
+        "the same without warm-up, own rollouts, anchor and guard",
+        "",
+        "points",
+        "warm_start",
+    ),
+    Figure(
         "C.9",
         "peg_insert, 60,000 steps: seeds of 5 whose lowest check of the last third is at least 0.9 of the best",
         ">= 5",
@@ -236,6 +266,8 @@ LONG = {
     "fuzz",
     "success",
     "human_budget",
+    "jump_start",
+    "warm_start",
 }  # files that take over two minutes
 
 

@@ -11,11 +11,12 @@ from pathlib import Path
 
 import numpy as np
 
+from robostack import beginnings, done
 from robostack import config as configs
-from robostack import done
 from robostack.config import RunConfig
 from robostack.core.errors import StaleSample
 from robostack.core.guard import Guard
+from robostack.core.guide import Source, Starter
 from robostack.core.loop import Loop, Policy, StillPolicy
 from robostack.core.operator import Nobody, ScriptedPerson
 from robostack.core.plant import GuardedPlant, Plant
@@ -80,7 +81,8 @@ class Actor:
         self._recorder = recorder = EpisodeWriter(
             run.episodes, spec, None if config.lockstep else memory
         )
-        self._aided = Loop(**parts, operator=self._person, recorder=recorder)
+        self._guide = self._make_guide()
+        self._aided = Loop(**parts, operator=self._person, recorder=recorder, guide=self._guide)
         self._alone = Loop(**parts, operator=Nobody(), recorder=recorder)
         self._versions = Versions(run, spec, self._wait)
         self._past = Past(run.episodes, config.lockstep)
@@ -92,7 +94,10 @@ class Actor:
     def run(self) -> None:
         """Everything in order; leaves report material in the run folder."""
         self.progress.recall_time()
-        self._demonstrate()
+        if self._config.start.file:
+            self._fill()
+        else:
+            self._demonstrate()
         while True:
             if not self._config.practises:
                 self._check()
@@ -116,16 +121,42 @@ class Actor:
         for _ in range(self._config.demonstrations):
             self._play(self._aided, lambda: still, "demonstration")
 
+    def _fill(self) -> None:
+        """The policy to begin with plays as it is: what the critic learns from before that policy moves."""
+        self._enter("fill")
+        for _ in range(self._config.start.fill):
+            self._play(self._alone, lambda: self._versions.version(0), "fill")
+
+    def _make_guide(self) -> Starter | None:
+        choices = self._config.jump_start
+        if not choices.guide:
+            return None
+        task = self._task
+        if choices.guide == beginnings.EXPERT:
+
+            def script() -> Source:
+                expert = task.expert(task.options)
+                return lambda seen: expert.act(seen.terms)
+
+            return Starter(script, choices, task.steps)
+        policy = beginnings.guide(self._run, self._config)
+        return Starter(
+            lambda: lambda seen: policy.act(seen.observation, None, seen.pictures),
+            choices,
+            task.steps,
+        )
+
     def _practise(self) -> None:
         config, practised, perfect, due = self._config, 0, 0, self._config.check_every
         while self.progress.steps < config.steps and perfect < config.perfect_checks:
             self._enter("practice")
+            is_guided = self._guide is not None and self._guide.horizon > 0
             played = self._play(self._aided, self._newest, "practice")
             practised += 1
             self._trained += 1
             self.progress.successes.append(played.is_success)
             self.progress.person_steps.append(played.person_steps / max(1, played.steps))
-            if not played.person_steps:
+            if not played.person_steps and not is_guided:
                 self.progress.unaided.append(played.is_success)
             is_last = self.progress.steps >= config.steps
             if is_last or (practised >= due and self._is_promising()):
@@ -241,6 +272,8 @@ class Actor:
             self.progress.episodes += 1
         if kind in ("demonstration", "practice"):
             self._person.recall(kind, seed, helped, found.is_success if found else None)
+        if self._guide and found:
+            self._guide.end(kind, found.is_success, helped, steps)
         if self.progress.phase in ("practice", "check"):
             self.progress.steps += steps
         return found

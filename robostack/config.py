@@ -12,13 +12,16 @@ import yaml
 
 from robostack.core import catalog, observe
 from robostack.core.errors import BadValue, Unavailable, UnknownName, require
+from robostack.core.guide import JumpStart
 from robostack.core.operator import Style
 from robostack.core.robot import Robot
 from robostack.core.spec import Spec, View
 from robostack.core.task import Task
 from robostack.learn.acting import network_of
+from robostack.learn.anchor import Start
 from robostack.learn.config import CLONING, METHODS, SHOWN
 from robostack.learn.config import Config as LearnerConfig
+from robostack.learn.publish import Publishing
 from robostack.store.memory import Need
 from robostack.store.replay import need
 
@@ -26,8 +29,8 @@ T = TypeVar("T")
 PLANTS = ("ros", "twin")
 OBSERVE = ("state", "cameras")
 GEOMETRY = "geometry"  # what else `success` may be: the path of a classifier
-KINDS = ("demonstration", "practice", "solo", "validation", "evaluation")  # of episodes
-TRAINED = KINDS[:3]  # those that the learner learns from
+KINDS = ("demonstration", "fill", "practice", "solo", "validation", "evaluation")  # of episodes
+TRAINED = KINDS[:4]  # those that the learner learns from
 PICTURE = (128, 128)  # height, width of a camera's pictures, px
 SEEDS = 500  # a run's episodes have seeds from seed times a million on; `evaluate` begins at 500 million
 MOST_EXAMINED = 100_000  # episodes of validation and of evaluation: their seeds would meet others
@@ -50,7 +53,7 @@ class RunConfig:
         True  # the cell waits for the actor, and episodes repeat exactly; False: real time
     )
     noise: bool = True  # of the mirror's sensors
-    demonstrations: int = 20
+    demonstrations: int = 20  # none with start.file: that policy fills the memory
     steps: int = 20_000  # most control steps of practice and checks
     warmup: int = 500  # learner steps on the demonstrations alone
     cloning: int = 10_000  # the same where the method only imitates
@@ -72,14 +75,25 @@ class RunConfig:
     options: dict[str, float] = field(default_factory=dict)  # of the task
     learner: LearnerConfig = field(default_factory=LearnerConfig)
     person: Style = field(default_factory=Style)
+    jump_start: JumpStart = field(default_factory=JumpStart)
+    start: Start = field(default_factory=Start)
+    publishing: Publishing = field(default_factory=Publishing)
 
     def __post_init__(self):
         if self.plant not in PLANTS:
             raise UnknownName("plant", self.plant, PLANTS)
         if self.method not in METHODS:
             raise UnknownName("method", self.method, METHODS)
+        is_plain = not (self.start.file or self.publishing.bound or self.publishing.rollback)
+        require(
+            self.method == "sac" or is_plain,
+            "method",
+            self.method,
+            "sac with start.file, publishing.bound or publishing.rollback",
+        )
         require(0 <= self.seed < SEEDS, "seed", self.seed, f"0 to {SEEDS - 1}")
-        for name in ("demonstrations", "steps", "check_every", "check_episodes", "perfect_checks"):
+        require(self.demonstrations >= 0, "demonstrations", self.demonstrations, "at least 0")
+        for name in ("steps", "check_every", "check_episodes", "perfect_checks"):
             require(getattr(self, name) >= 1, name, getattr(self, name), "at least 1")
         for name in ("validation", "evaluation"):
             count = getattr(self, name)

@@ -176,6 +176,8 @@ def _say_steps(episode: Episode) -> None:
         print(f"{name}: median {middle:.1f} ms, 99 % {high:.1f} ms, most {most:.1f} ms")
     versions = sorted({step.parameters for step in steps})
     print(f"the person acted in {episode.person_steps} of {len(steps)} steps", end="; ")
+    if episode.guide_steps:
+        print(f"a guide in {episode.guide_steps}", end="; ")
     print(f"parameters {', '.join(map(str, versions))}")
     reasons = Counter(step.guard for step in steps if step.guard)
     print(f"the guard stepped in {sum(reasons.values())} times")

@@ -7,19 +7,23 @@ through the episodes after it, and ends where it would have been, to the last bi
 import argparse
 import json
 import signal
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import jax.numpy as jnp
 import numpy as np
 
+from robostack import beginnings
 from robostack import config as configs
 from robostack.config import RunConfig
 from robostack.core import clock
 from robostack.core.errors import RobostackError
 from robostack.core.types import Episode, EpisodeHeader
 from robostack.learn import policy
+from robostack.learn.anchor import Anchor, Pull
 from robostack.learn.learner import Learner
+from robostack.learn.publish import PREFIX, Publisher
 from robostack.store import params, pulse, state
 from robostack.store.disk import forget_drafts
 from robostack.store.episode import read_episode
@@ -47,6 +51,8 @@ CHOICES += (
     "learner",
     "observe",
     "cameras",
+    "start",
+    "publishing",
 )  # what a checkpoint must have been made with
 
 
@@ -55,6 +61,7 @@ class Counts:
     """Where a learner stands. JSON in a checkpoint, so numbers and lists only."""
 
     demonstrations: int = 0
+    fill: int = 0  # episodes of the policy to begin with
     episodes: int = 0  # trained on, besides demonstrations
     env_steps: int = 0  # in those
     owed: float = 0.0  # learner steps, less than one
@@ -71,6 +78,8 @@ class Training:
     def __init__(self, run: Run, config: RunConfig):
         self._run, self._config = run, config
         self._spec = config.spec()
+        self._anchor = Anchor(config.start.anchor)
+        self._publisher = Publisher(config.publishing)
         self._learner = self._fresh()
         # A cut episode is played again in lockstep; in real time its steps are all there will be. A damaged one ends
         # a run in lockstep, which could not be the same any more; in real time it goes on with what is whole.
@@ -89,6 +98,8 @@ class Training:
         self.is_stopped = False
         forget_drafts(run.params, "*.safetensors")
         self._resume()
+        if self._counts.version < 0 and (config.start.file or not config.demonstrations):
+            self._publish()  # to practise with from the first episode on
         self._checkpoints = state.Writer(run.path / "state", config.checkpoints)
 
     def poll(self) -> bool:
@@ -135,9 +146,16 @@ class Training:
             if counts.demonstrations == self._config.demonstrations and counts.version < 0:
                 counts.due, counts.is_unpublished = self._config.first_steps, True
             return
+        if episode.header.kind == "fill":
+            counts.fill += _is_whole(episode)
+            self._anchor = self._anchor.filled(episode.is_success)
+            if counts.fill == self._config.start.fill:
+                counts.due = self._config.start.critic_steps
+            return
+        self._judge(episode)
         counts.episodes += 1
         counts.env_steps += len(episode.steps)
-        counts.alone.append(episode.is_success and not episode.person_steps)
+        counts.alone.append(_is_alone(episode) and episode.is_success)
         del counts.alone[:-JUDGED]
         # Every control step is paid for with the same number of updates, however fast the machine is.
         counts.owed += len(episode.steps) * self._config.updates_per_step
@@ -145,12 +163,30 @@ class Training:
         counts.owed -= counts.due
         counts.is_unpublished = True
 
+    def _judge(self, episode: Episode) -> None:
+        """What an episode of practice says of the policy; nothing where a guide began it."""
+        if episode.header.kind != "practice" or episode.guide_steps:
+            return
+        is_success = _is_alone(episode) and episode.is_success
+        self._anchor = self._anchor.after(self._config.start, is_success)
+        if self._publisher.judge(self._learner, is_success):
+            _say(f"practice fell clearly: back to the best version after {self._counts.episodes}")
+
+    def _train(self, count: int) -> dict[str, float]:
+        """Learner steps: those of the critic alone first, where the run began with a policy."""
+        start, moves_actor = self._config.start, True
+        pull = None
+        if start.file:
+            moves_actor = self._learner.steps >= start.critic_steps
+            pull = Pull(self._first["actor"], jnp.asarray(self._anchor.weight, jnp.float32))
+        return self._learner.train(count, pull if moves_actor else None, moves_actor)
+
     def _settle(self) -> None:
         """Makes the updates that are due and publishes what they made."""
         counts, is_first = self._counts, self._counts.version < 0
         while counts.due and not self.is_stopped:
             start, count = clock.now(), min(counts.due, CHUNK)
-            self._info = self._learner.train(count)
+            self._info = self._train(count)
             counts.due -= count
             counts.seconds += clock.now() - start
             if clock.now() - self._written > 0.5:
@@ -169,13 +205,13 @@ class Training:
         counts, learner = self._counts, self._learner
         counts.version += 1
         counts.is_unpublished = False
-        served = policy.flatten(learner.acting)
+        acting, told = self._publisher.next(learner)
+        self._info |= told
+        served = policy.flatten(acting)
         if (there := self._there(counts.version)) is None:
             meta = {"updates": learner.steps, "episodes": counts.episodes}
             network = learner.algorithm.network
-            policy.publish(
-                self._run.params, counts.version, learner.acting, network, self._spec, **meta
-            )
+            policy.publish(self._run.params, counts.version, acting, network, self._spec, **meta)
         elif any(not np.array_equal(there[name], served[name]) for name in served):
             print(
                 f"version {counts.version} was made before with other weights, as on another kind of "
@@ -202,9 +238,11 @@ class Training:
             "seen": list(self._seen),
             "layout": self._learner.replay.layout(),
             "extras": json.loads(json.dumps(self.extras)),
+            "anchor": asdict(self._anchor),
+            "publishing": self._publisher.about(),
         }
         score = float(np.mean(alone)) if alone else None
-        arrays = self._learner.arrays()
+        arrays = self._learner.arrays() | self._publisher.arrays()
         self._checkpoints.save(Checkpoint(self._learner.steps, arrays, self._spec, about, score))
 
     def _resume(self) -> None:
@@ -213,7 +251,8 @@ class Training:
         for checkpoint in state.newest_first(folder, self._spec, _say):
             path, about = state.path_of(folder, checkpoint.step), checkpoint.about
             _require_equal(about["choices"], _choices(self._config), path)
-            self._learner.restore(checkpoint.arrays, checkpoint.step, str(path))
+            arrays = {k: v for k, v in checkpoint.arrays.items() if not k.startswith(PREFIX)}
+            self._learner.restore(arrays, checkpoint.step, str(path))
             try:
                 self._refill(about["layout"], about["seen"])
             except RobostackError as error:
@@ -223,14 +262,22 @@ class Training:
             self._follower.skip(about["seen"])
             self._counts, self._seen = Counts(**about["counts"]), about["seen"]
             self.extras = about["extras"]
+            self._anchor = Anchor(**about["anchor"])
+            self._publisher.restore(checkpoint.arrays, about["publishing"], self._learner)
             _say(f"goes on after {checkpoint.step} learner steps and {len(self._seen)} episodes")
             return
 
     def _fresh(self) -> Learner:
-        config, folder = self._config, self._run.path / "features"
-        learner = Learner(
-            self._spec, config.learner, config.seed, config.capacity, config.method, folder
-        )
+        config, choices = self._config, self._config.learner
+        folder = self._run.path / "features"
+        if config.start.file:
+            # Half of a batch is that policy's own: nothing to imitate.
+            choices = replace(choices, imitation=0.0)
+        learner = Learner(self._spec, choices, config.seed, config.capacity, config.method, folder)
+        if config.start.file:
+            found = beginnings.start(self._run, config)
+            self._first = learner.acting_of(found.arrays, "the policy to begin with")
+            learner.begin_with(self._first)
         learner.replay.on_fault = _say
         return learner
 
@@ -277,6 +324,11 @@ def _place(name: str) -> tuple[str, int]:
 
 def _is_whole(episode: Episode) -> bool:
     return bool(episode.steps) and (episode.steps[-1].terminated or episode.steps[-1].truncated)
+
+
+def _is_alone(episode: Episode) -> bool:
+    """Whether all of it was the policy's."""
+    return not episode.person_steps and not episode.guide_steps
 
 
 def _choices(config: RunConfig) -> dict[str, Any]:

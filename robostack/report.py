@@ -91,7 +91,7 @@ def draw_curve(path: Path, ledger: list[Line], checks: list[dict], config: RunCo
         alone = [
             (at, line.is_success)
             for at, line in zip(steps, practice, strict=True)
-            if not line.person_steps
+            if not line.person_steps and not line.guide_steps
         ]
         if alone:
             at, wins = zip(*alone, strict=True)

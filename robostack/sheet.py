@@ -14,7 +14,7 @@ matplotlib.use("Agg")  # no display needed
 from matplotlib import pyplot as plt
 
 PICTURES = 8  # of each camera, from the first frame to the last
-ORANGE, RED = "#dd6b20", "#c53030"
+ORANGE, RED, GREY = "#dd6b20", "#c53030", "#718096"
 
 
 def draw(path: Path, episode: Episode, spec: Spec) -> None:
@@ -56,7 +56,9 @@ def draw(path: Path, episode: Episode, spec: Spec) -> None:
     axes.plot(time, [1e3 * step.age for step in steps], lw=1, label="age of the oldest sample")
     axes.plot(time, [1e3 * step.lateness for step in steps], lw=1, label="tick late")
     axes.set_ylabel("ms", fontsize=8)
-    axes.set_xlabel("s  (orange: the person acts; red: the guard stepped in)", fontsize=8)
+    axes.set_xlabel(
+        "s  (orange: the person acts; grey: a guide does; red: the guard stepped in)", fontsize=8
+    )
     axes.legend(fontsize=7, loc="upper right")
     _mark(axes, episode, time, spec.period)
     drawn = io.BytesIO()
@@ -67,8 +69,9 @@ def draw(path: Path, episode: Episode, spec: Spec) -> None:
 
 def _mark(axes: plt.Axes, episode: Episode, time: np.ndarray, period: float) -> None:
     for at, step in zip(time, episode.steps, strict=True):
-        if step.who == Who.PERSON:
-            axes.axvspan(at, at + period, color=ORANGE, alpha=0.15, lw=0)
+        if step.who != Who.POLICY:
+            color = ORANGE if step.who == Who.PERSON else GREY
+            axes.axvspan(at, at + period, color=color, alpha=0.15, lw=0)
         if step.guard:
             axes.axvspan(at, at + period, ymax=0.06, color=RED, lw=0)
     axes.tick_params(labelsize=7)

@@ -11,8 +11,8 @@ from typing import Any
 
 import yaml
 
+from robostack import beginnings, done, interrupts, link, retell
 from robostack import config as configs
-from robostack import done, interrupts, link, retell
 from robostack.config import RunConfig, add_choices, chosen
 from robostack.core import clock
 from robostack.core.errors import BadValue, RobostackError
@@ -54,6 +54,12 @@ def main(argv: list[str] | None = None, prog: str = "robostack train") -> int:
         "--watch", action="store_true", help="the cell in MuJoCo's viewer; needs a display"
     )
     parser.add_argument(
+        "--start",
+        type=Path,
+        metavar="FILE",
+        help="parameters of another run to begin with, kept near while practice succeeds (start.*)",
+    )
+    parser.add_argument(
         "--learner",
         metavar="HOST:PORT",
         help="the learner is there (`robostack link serve RUNS --learn`), not on this machine",
@@ -69,11 +75,15 @@ def main(argv: list[str] | None = None, prog: str = "robostack train") -> int:
         _require(config, arguments)
     else:
         config = chosen(arguments)
+        if arguments.start:
+            config = replace(config, start=replace(config.start, file=str(arguments.start)))
         if arguments.no_film:
             config = replace(config, pictures=())
         done.check(config)
         _require(config, arguments)
+        beginnings.require(config)
         run = Run.create(arguments.runs or Path("runs"), config.name, configs.as_dict(config))
+        beginnings.bring(run, config)
     with lock.held(run.path / LOCK) as held:
         return _work(run, config, arguments, held)
 
@@ -113,7 +123,7 @@ def _introduce(run: Run, config: RunConfig) -> None:
 
 def _require_no_choices(arguments: argparse.Namespace) -> None:
     """Raises BadValue for flags that would make another run of the one to resume."""
-    names = ("name", "task", "robot", "seed", "observe", "config", "set", "runs")
+    names = ("name", "task", "robot", "seed", "observe", "config", "set", "runs", "start")
     if given := [
         f"--{name.replace('name', 'task')}"
         for name in names
@@ -129,6 +139,11 @@ def _require(config: RunConfig, arguments: argparse.Namespace) -> None:
     """What would fail minutes later fails now."""
     if arguments.learner:
         link.require(arguments.learner, arguments.keys)
+        if config.start.file:
+            raise BadValue(
+                f"got a policy to begin with, {config.start.file}, and --learner; it is not sent to "
+                "another machine yet: train on this one"
+            )
     else:
         config.require_memory()
     if any(map(config.looks_through, configs.KINDS)):

@@ -14,6 +14,7 @@ from robostack.core import clock
 PHASES = {  # phase -> (what a person reads, weight in the bar's order)
     "starting": "starting the cell",
     "demonstrations": "the person demonstrates",
+    "fill": "the policy to begin with, as it is",
     "practice": "practice, the person corrects",
     "check": "check: the policy alone",
     "validation": "choosing the best version",
@@ -98,6 +99,8 @@ class View:
             return actor.get("steps", 0), config.steps, "steps at most"
         if phase == "demonstrations":
             return actor.get("episodes", 0), config.demonstrations, "episodes"
+        if phase == "fill":
+            return actor.get("episodes", 0), config.start.fill, "episodes"
         if phase == "evaluation":
             return actor.get("evaluated", 0), config.evaluation, "episodes"
         return (1, 1, "") if phase == "done" else (0, 1, "")

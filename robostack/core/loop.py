@@ -10,7 +10,8 @@ import numpy as np
 from robostack import __version__
 from robostack.core import clock, observe
 from robostack.core.errors import BadValue, StaleSample
-from robostack.core.interact import Interaction
+from robostack.core.guide import Starter
+from robostack.core.interact import Interaction, Seen
 from robostack.core.operator import Nobody, Operator
 from robostack.core.plant import Plant
 from robostack.core.robot import Robot
@@ -21,6 +22,7 @@ from robostack.core.types import Episode, EpisodeHeader, Samples, Step, Who
 
 Pictures = Mapping[str, np.ndarray]  # by camera, (H, W, 3) uint8 RGB
 NO_PICTURES: Pictures = MappingProxyType({})
+EXPLORED = ("practice", "fill")  # kinds of episodes
 SETTLE_S = 2.0  # s that a cell may take after a reset until all its signals are fresh
 
 
@@ -97,6 +99,7 @@ class Loop:
         sample_age: float = 0.2,
         views: tuple[View, ...] = (),
         judge: Judge | None = None,
+        guide: Starter | None = None,
     ):
         if not plant.is_guarded:
             raise BadValue(f"the loop got an unguarded {plant.kind} plant; wrap it in GuardedPlant")
@@ -105,6 +108,7 @@ class Loop:
         self._plant, self._task, self._robot = plant, task, robot
         self._operator, self._recorder, self._on_tick = operator or Nobody(), recorder, on_tick
         self._sample_age, self._signals = sample_age, observe.signals_of(task)
+        self._guide = guide
         self._ticker = clock.Ticker(None if plant.is_lockstep else task.period)
 
     def run(
@@ -112,15 +116,17 @@ class Loop:
     ) -> Episode:
         """Runs one episode and returns it, with what the cameras saw or without.
 
-        "practice" explores; the other kinds act deterministically.
+        "practice" and "fill" explore; the other kinds act deterministically.
 
         Raises StaleSample when the cell falls silent; what was recorded until then stays.
         """
         drawn = self._plant.reset(seed)
-        rng = np.random.default_rng([seed, 1]) if kind == "practice" else None
+        rng = np.random.default_rng([seed, 1]) if kind in EXPLORED else None
         self._operator.begin(kind, seed)
         if isinstance(policy, Planning):
             policy.begin()
+        if self._guide:
+            self._guide.begin(kind, seed)
         seen = self._arm.begin(self._first_samples())
         age, read_at = self._age(seen.samples), self._plant.now
         self._ticker.start()  # now: waiting for the cell to settle is no lateness
@@ -138,7 +144,8 @@ class Loop:
         for tick in range(self._task.steps):
             asked = np.clip(policy.act(seen.observation, rng, seen.pictures), -1.0, 1.0)
             hand = self._operator.act(seen.terms)
-            command = self._arm.command(asked if hand is None else hand, seen, self._plant.now)
+            who, wish = self._choose(asked, hand, seen)
+            command = self._arm.command(wish, seen, self._plant.now)
             self._plant.send(command)
             # What is used ages while the policy thinks.
             age, late = age + command.stamp - read_at, lateness
@@ -151,7 +158,7 @@ class Loop:
                 observation=seen.observation,
                 action_policy=asked,
                 action=self._arm.executed(command, seen, samples),
-                who=Who.POLICY if hand is None else Who.PERSON,
+                who=who,
                 reward=float(is_done),
                 terminated=is_done,
                 truncated=not is_done and tick + 1 == self._task.steps,
@@ -176,7 +183,20 @@ class Loop:
             self._recorder.end()
         self._operator.end(steps[-1].terminated)
         film = {name: np.stack(values) for name, values in pictures.items()}
-        return Episode(header, np.stack(observations), tuple(steps), film)
+        episode = Episode(header, np.stack(observations), tuple(steps), film)
+        if self._guide:
+            self._guide.end(kind, episode.is_success, episode.person_steps, len(steps))
+        return episode
+
+    def _choose(
+        self, asked: np.ndarray, hand: np.ndarray | None, seen: Seen
+    ) -> tuple[Who, np.ndarray]:
+        """Whose action is sent: the person's before the guide's before the policy's."""
+        # The guide is asked also while the person acts: its part is counted in ticks.
+        led = self._guide.act(seen) if self._guide else None
+        if hand is not None:
+            return Who.PERSON, hand
+        return (Who.POLICY, asked) if led is None else (Who.GUIDE, led)
 
     def _first_samples(self) -> Samples:
         """Samples after a reset, once they are all there and fresh."""

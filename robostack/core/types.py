@@ -13,6 +13,7 @@ class Who(IntEnum):
 
     POLICY = 0
     PERSON = 1
+    GUIDE = 2  # a script or another policy that begins the episode, core.guide
 
 
 @dataclass(frozen=True)
@@ -59,7 +60,9 @@ class EpisodeHeader:
     """What held for a whole episode."""
 
     index: int
-    kind: str  # "demonstration", "practice", "solo" (deterministic policy alone), "evaluation"
+    # "demonstration", "fill" (by the policy a run begins with), "practice", "solo" (deterministic policy alone),
+    # "validation", "evaluation"
+    kind: str
     robot: str
     task: str
     plant: str
@@ -90,6 +93,11 @@ class Episode:
     def person_steps(self) -> int:
         """Steps in which the person acted."""
         return sum(step.who == Who.PERSON for step in self.steps)
+
+    @property
+    def guide_steps(self) -> int:
+        """Steps in which a guide acted."""
+        return sum(step.who == Who.GUIDE for step in self.steps)
 
     @property
     def person_share(self) -> float:

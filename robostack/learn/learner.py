@@ -13,10 +13,12 @@ from jax.sharding import PartitionSpec as P
 from robostack.core.spec import Spec
 from robostack.core.types import Episode
 from robostack.learn import trees
+from robostack.learn.anchor import Pull
 from robostack.learn.bc import Bc
 from robostack.learn.config import Config
 from robostack.learn.flow import FlowBc
 from robostack.learn.memory import DeviceReplay, Memory, sample
+from robostack.learn.nets import Observation
 from robostack.learn.sac import Sac
 from robostack.store.replay import Replay
 
@@ -34,9 +36,14 @@ MAKERS: dict[str, type[Sac] | type[Bc] | type[FlowBc]] = {
 }
 
 
-@partial(jax.jit, static_argnums=(0, 3), donate_argnums=1)
+@partial(jax.jit, static_argnums=(0, 3, 5), donate_argnums=1)
 def learner_step(
-    algorithm: Algorithm, state: Any, memory: Memory, mesh: Mesh | None = None
+    algorithm: Algorithm,
+    state: Any,
+    memory: Memory,
+    mesh: Mesh | None = None,
+    pull: Pull | None = None,
+    moves_actor: bool = True,
 ) -> tuple[Any, dict]:
     """Draws the batches and makes every update of one learner step, on the device; on a mesh, each its part."""
     key, sample_key = jax.random.split(state.key)
@@ -52,7 +59,11 @@ def learner_step(
     )
     if mesh is not None:
         batches = jax.lax.with_sharding_constraint(batches, NamedSharding(mesh, P(None, ROWS)))
-    return algorithm.step(state._replace(key=key), batches)
+    state = state._replace(key=key)
+    if isinstance(algorithm, Sac) and (pull is not None or not moves_actor):
+        step = partial(algorithm.step, pull=pull) if moves_actor else algorithm.critic_step
+        return step(state, batches)
+    return algorithm.step(state, batches)
 
 
 def spread(rows: int) -> Mesh | None:
@@ -97,12 +108,23 @@ class Learner:
             self.replay.add(episode)
         self._device.sync()
 
-    def train(self, steps: int) -> dict[str, float]:
+    def acting_of(self, arrays: Mapping[str, np.ndarray], what: str) -> dict:
+        """Weights that an actor needs from arrays by name. Raises RobostackError, said of `what`, for others."""
+        return self._everywhere(trees.from_arrays(arrays, self.acting, what))
+
+    def begin_with(self, acting: dict) -> None:
+        """Acts with these weights from now on, such as another run's."""
+        self.state = self.algorithm.started(self.state, acting)
+
+    def train(
+        self, steps: int, pull: Pull | None = None, moves_actor: bool = True
+    ) -> dict[str, float]:
         """Makes so many learner steps and returns the last one's numbers."""
         info: dict = {}
         for _ in range(steps):
+            memory, mesh = self._device.memory, self._mesh
             self.state, info = learner_step(
-                self.algorithm, self.state, self._device.memory, self._mesh
+                self.algorithm, self.state, memory, mesh, pull, moves_actor
             )
         self.steps += steps
         return {name: float(np.asarray(value)) for name, value in info.items()}
@@ -111,6 +133,15 @@ class Learner:
     def acting(self) -> dict:
         """Weights that an actor needs."""
         return self.algorithm.acting(self.state)
+
+    def mean(self, acting: dict, observation: Observation) -> jax.Array:
+        """(B, arm) mean actions of these weights, before the tanh."""
+        return self.algorithm.distribution(acting["actor"], observation)[0]
+
+    def newest(self, count: int) -> Observation:
+        """The newest `count` observations of practice, fewer of them repeated; leaves (count, ...)."""
+        rows = np.resize(self.replay.newest(count), count)
+        return self._device.observations(rows)
 
     def arrays(self) -> dict[str, np.ndarray]:
         """A copy of the algorithm's state, for a checkpoint."""

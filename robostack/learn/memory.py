@@ -36,7 +36,7 @@ class Memory(NamedTuple):
     mask: jax.Array  # (N,)
     switches: jax.Array  # (N,)
     ahead: jax.Array  # (N,) int32 how many rows of the person follow one of theirs without a gap
-    person: jax.Array  # (N,) int32 rows where the person acted, the first `counts[0]` count
+    person: jax.Array  # (N,) int32 rows of prior data: where the person acted; `counts[0]` count
     practice: jax.Array  # (N,) int32 rows of practice, the first `counts[1]` count
     counts: jax.Array  # (2,) int32
 
@@ -96,9 +96,14 @@ def _seen(memory: Memory, index: jax.Array, key: jax.Array, pad: int) -> Observa
             flat = seen[name].reshape(-1, *kept.shape[2:])
             flat = images.shift(flat, jax.random.split(draw, len(flat)), pad)
             seen[name] = flat.reshape(seen[name].shape)
-        else:
-            seen[name] = jax.lax.bitcast_convert_type(seen[name], jnp.bfloat16)
+        seen[name] = _features_of(seen[name])
     return seen
+
+
+def _features_of(kept: jax.Array) -> jax.Array:
+    """Features from how they lie in the memory; pictures stay what they are."""
+    is_picture = kept.dtype == jnp.uint8
+    return kept if is_picture else jax.lax.bitcast_convert_type(kept, jnp.bfloat16)
 
 
 class DeviceReplay:
@@ -160,13 +165,19 @@ class DeviceReplay:
                 changed.switches,
             )
             self.memory = _write(self.memory, changed.index[pad], *(field[pad] for field in fields))
-        person, practice = replay.person, replay.practice
+        person, practice = replay.prior, replay.practice
         self.memory = self.memory._replace(
             ahead=jnp.asarray(_ahead(person, replay.capacity)),
             person=_filled(person, replay.capacity),
             practice=_filled(practice, replay.capacity),
             counts=jnp.array([len(person), len(practice)], jnp.int32),
         )
+
+    def observations(self, rows: np.ndarray) -> Observation:
+        """What was seen in these rows, pictures as their first crop, which is not shifted; leaves (R, ...)."""
+        index = jnp.asarray(rows, jnp.int32)
+        images = {name: _features_of(kept[index, 0]) for name, kept in self.memory.images.items()}
+        return {NUMBERS: self.memory.frames[index], **images}
 
     def _look(self, start: int, episode: Episode) -> None:
         """Takes in what the cameras saw in an episode that lies from row `start` on."""

@@ -17,8 +17,9 @@ import numpy as np
 import optax
 
 from robostack.core.spec import Spec
-from robostack.learn import acting, gripper
+from robostack.learn import acting, anchor, gripper
 from robostack.learn.acting import Network
+from robostack.learn.anchor import Pull
 from robostack.learn.config import Config
 from robostack.learn.nets import Critic, Observation, sample_action
 
@@ -117,6 +118,22 @@ class Sac:
             steps=jnp.zeros((), jnp.int32),
         )
 
+    def started(self, state: LearnerState, acting: dict) -> LearnerState:
+        """A state that acts with these weights, such as another run's; what judges them stays as it is.
+
+        The eyes and the grippers' values that act are the critic's too, so they come along.
+        """
+        shared = {name: acting[name] for name in acting if name != "actor"}
+        fresh = jax.tree.map(jnp.copy, (acting["actor"], acting, shared, shared))
+        actor, served, critic, target = fresh
+        return state._replace(
+            actor=actor,
+            served=served,
+            critic={**state.critic, **critic},
+            target={**state.target, **target},
+            actor_optimizer=self._adam.init(actor),
+        )
+
     def acting(self, state: LearnerState) -> dict:
         """Weights that an actor needs."""
         return state.served
@@ -152,15 +169,30 @@ class Sac:
         """One learner step on batches (critic_updates, B, ...). Returns the state and scalars to log."""
         return self.step(state, batches)
 
-    def step(self, state: LearnerState, batches: Batch) -> tuple[LearnerState, dict]:
-        """`update`, not jitted, for use inside a larger call."""
+    def step(
+        self, state: LearnerState, batches: Batch, pull: Pull | None = None
+    ) -> tuple[LearnerState, dict]:
+        """`update`, not jitted, for use inside a larger call; the actor may be pulled towards another one."""
+        state, info, actor_key = self._update_critics(state, batches)
+        last = jax.tree.map(lambda x: x[-1], batches)
+        state, actor_info = self._update_actor(state, last, actor_key, pull)
+        info = {name: jnp.mean(value) for name, value in info.items()} | actor_info
+        return state._replace(steps=state.steps + 1), info
+
+    def critic_step(self, state: LearnerState, batches: Batch) -> tuple[LearnerState, dict]:
+        """A learner step that leaves actor and temperature, and what acts, bit-equal."""
+        state, info, _ = self._update_critics(state, batches)
+        info = {name: jnp.mean(value) for name, value in info.items()}
+        return state._replace(steps=state.steps + 1), info
+
+    def _update_critics(
+        self, state: LearnerState, batches: Batch
+    ) -> tuple[LearnerState, dict, jax.Array]:
+        """Every critic update of a learner step, and the key for the actor's."""
         key, scan_key, actor_key = jax.random.split(state.key, 3)
         keys = jax.random.split(scan_key, self.config.critic_updates)
         state, info = jax.lax.scan(self._update_critic, state._replace(key=key), (batches, keys))
-        last = jax.tree.map(lambda x: x[-1], batches)
-        state, actor_info = self._update_actor(state, last, actor_key)
-        info = {name: jnp.mean(value) for name, value in info.items()} | actor_info
-        return state._replace(steps=state.steps + 1), info
+        return state, info, actor_key
 
     def target_value(self, state: LearnerState, batch: Batch, key: jax.Array) -> jax.Array:
         """(B,) r + discount * mask * min over a random subset of target critics. HIL-SERL eq. 2."""
@@ -226,7 +258,9 @@ class Sac:
         near = jax.vmap(margin)(values[:half], made[:half])
         return jnp.mean(error**2) + self.config.imitation * jnp.mean(near)
 
-    def _update_actor(self, state: LearnerState, batch: Batch, key: jax.Array):
+    def _update_actor(
+        self, state: LearnerState, batch: Batch, key: jax.Array, pull: Pull | None = None
+    ):
         temperature = jnp.exp(state.log_temperature)
         half = self.config.batch // 2
         seen = self.see(state.critic, batch.observation)
@@ -240,6 +274,9 @@ class Sac:
                 shown = batch.action[:half, self._arm]
                 near = jnp.mean((jnp.tanh(mean[:half]) - shown) ** 2)
                 loss = loss + self.config.imitation * near
+            if pull is not None:
+                mean_0, _ = self.distribution(pull.actor, batch.observation)
+                loss = loss + pull.weight * anchor.distance(mean, mean_0)
             return loss, -jnp.mean(log_prob)
 
         (loss, entropy), gradient = jax.value_and_grad(loss_of, has_aux=True)(state.actor)

@@ -16,6 +16,7 @@ from robostack.core.types import Episode, Who
 from robostack.store import blind
 from robostack.store.memory import Need
 
+KEPT = ("demonstration", "fill")  # kinds of episodes that stay
 Sizes = Mapping[str, tuple[int, int]]  # height and width of each camera's pictures, px
 
 
@@ -27,6 +28,7 @@ class Label(IntFlag):
     PRACTICE = 4  # not a demonstration
     SUCCESS = 8  # of an episode that succeeded
     SIMULATED = 16  # of a cell in this process, not of one on topics
+    FILL = 32  # played by the policy that a run began with, before anything was learned
 
 
 class Transitions(NamedTuple):
@@ -104,7 +106,7 @@ class Replay:
         self._require_fits(episode)
         if not episode.steps:
             return
-        is_practice = episode.header.kind != "demonstration"
+        is_practice = episode.header.kind not in KEPT
         start, stop = self._place(len(episode.steps) + 1, is_practice)
         span = _Span(start, stop, episode.header.index, episode.header.actor)
         (self._ring if is_practice else self._kept).append(span)
@@ -139,6 +141,15 @@ class Replay:
             {name: pictures[rows] for name, pictures in self.pictures.items()},
             {name: pictures[after] for name, pictures in self.pictures.items()},
         )
+
+    def newest(self, count: int) -> np.ndarray:
+        """At most `count` rows of practice where a step begins, the newest; of what is kept while there are none."""
+        rows: list[np.ndarray] = []
+        for span in reversed(self._ring or self._kept):
+            rows.insert(0, np.arange(span.start, span.stop - 1, dtype=np.int32))
+            if sum(map(len, rows)) >= count:
+                break
+        return np.concatenate(rows)[-count:] if rows else np.zeros(0, np.int32)
 
     def changed_since(self, cursor: int) -> Rows:
         """Rows written since `cursor` (0: since the beginning), each once. For a copy on the device."""
@@ -205,7 +216,8 @@ class Replay:
         for name, pictures in self.pictures.items():
             pictures[start:stop] = episode.pictures[name]
         label = Label.STEP
-        label |= Label.PRACTICE if episode.header.kind != "demonstration" else Label(0)
+        label |= Label.PRACTICE if episode.header.kind not in KEPT else Label(0)
+        label |= Label.FILL if episode.header.kind == "fill" else Label(0)
         label |= Label.SUCCESS if episode.is_success else Label(0)
         label |= Label.SIMULATED if episode.header.plant != "ros" else Label(0)
         by_person = [step.who == Who.PERSON for step in episode.steps]
@@ -221,13 +233,14 @@ class Replay:
         return found
 
     def _index(self) -> None:
-        """Rows of all transitions, of those where the person acted, and of those from practice; int32.
+        """Rows of all transitions, of those where the person acted, of all prior data, and of practice; int32.
 
         And all rows sorted by label, so that a draw needs no look at each.
         """
         self.all = np.flatnonzero(self.label).astype(np.int32)
         labels = self.label[self.all]
         self.person = self.all[labels & Label.PERSON > 0]
+        self.prior = self.all[labels & (Label.PERSON | Label.FILL) > 0]
         self.practice = self.all[labels & Label.PRACTICE > 0]
         order = np.argsort(labels, kind="stable")
         self._by_class = self.all[order]

@@ -22,7 +22,7 @@ from robostack.store.disk import PlainFile, sync_folder
 from robostack.store.schema import RECORDS, schemas
 from robostack.store.spool import SpooledFile
 
-FORMAT = 2  # of episode files; raised when an older robostack could not read a newer file
+FORMAT = 3  # of episode files; raised when an older robostack could not read a newer file (3: a guide may act)
 # Metadata records of MCAP: JSON schemas by record, and what became of the episode, found from the file's end.
 SCHEMAS, OUTCOME = "robostack.schemas", "robostack.outcome"
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from robostack.core.types import Episode, Who
+from robostack.core.types import Episode
 from robostack.store.follow import EpisodeFollower
 
 
@@ -19,6 +19,7 @@ class Line:
     steps: int
     is_success: bool
     person_steps: int
+    guide_steps: int
     parameters: int  # version that acted, -1 for none
     held: int  # steps in which the guard held or limited
     lateness_p99: float  # s
@@ -33,7 +34,8 @@ def line_of(episode: Episode) -> Line:
         seed=episode.header.seed,
         steps=len(steps),
         is_success=episode.is_success,
-        person_steps=sum(step.who == Who.PERSON for step in steps),
+        person_steps=episode.person_steps,
+        guide_steps=episode.guide_steps,
         parameters=steps[-1].parameters if steps else -1,
         held=sum(bool(step.guard) for step in steps),
         lateness_p99=float(np.percentile([step.lateness for step in steps] or [0.0], 99)),

@@ -1,4 +1,4 @@
-"""How sure a success rate is."""
+"""Numbers over many episodes."""
 
 from collections.abc import Callable, Sequence
 
@@ -7,28 +7,9 @@ from numpy.typing import ArrayLike
 from scipy import special
 
 from robostack.core.errors import BadValue
+from robostack.core.rates import Z_95, wilson
 
-Z_95 = 1.959963984540054  # normal quantile of a two-sided 95 % interval
-
-
-def wilson(successes: int, trials: int, z: float = Z_95) -> tuple[float, float]:
-    """95 % interval of a success rate. Wilson 1927; honest near 0 and 1, where the textbook one is not.
-
-    Without trials nothing is known: (0, 1). Raises BadValue for counts that cannot be.
-    """
-    if not 0 <= successes <= trials:
-        raise BadValue(
-            f"{successes} successes of {trials} trials; expected 0 <= successes <= trials"
-        )
-    if trials == 0:
-        return 0.0, 1.0
-    rate, share = successes / trials, z * z / trials
-    middle = (rate + share / 2) / (1 + share)
-    half = z / (1 + share) * np.sqrt(rate * (1 - rate) / trials + share / (4 * trials))
-    # At the ends the formula gives exactly 0 or 1, but for the last digit of floating point.
-    low = 0.0 if successes == 0 else max(0.0, middle - half)
-    high = 1.0 if successes == trials else min(1.0, middle + half)
-    return float(low), float(high)
+__all__ = ["Z_95", "rolling_mean", "wilson"]
 
 
 def rolling_mean(values: np.ndarray, window: int) -> np.ndarray:

@@ -12,6 +12,7 @@ from robostack import __version__
 from robostack.core import clock, lie, observe
 from robostack.core.errors import BadValue, StaleSample
 from robostack.core.guard import Guard
+from robostack.core.guide import Curriculum, JumpStart, Starter
 from robostack.core.loop import Loop, StillPolicy
 from robostack.core.operator import ScriptedPerson, Style
 from robostack.core.plant import GuardedPlant, MockPlant
@@ -323,3 +324,44 @@ def test_the_tools_pose_is_told_from_where_the_episode_began(task, robot):
     drawn = episode.header.drawn
     left = lie.between(np.array(drawn["start"]), np.array(drawn["target"]))
     np.testing.assert_allclose(terms["target_error"][0, :3], left[:3], atol=1e-6)
+
+
+def guided(task, robot, ticks: int, **parts):
+    """An episode that a guide begins, and the guide."""
+    guide = Starter(lambda: lambda seen: np.full(6, 0.25), JumpStart("x", stages=1), ticks)
+    guide.curriculum = Curriculum(stage=0)
+    plant = GuardedPlant(MockPlant(task), Guard(robot.safety, task.period))
+    return Loop(plant, task, robot, guide=guide, **parts), guide
+
+
+def test_a_guides_steps_carry_its_label_and_action_and_what_the_policy_asked(task, robot):
+    loop, guide = guided(task, robot, 4)
+    episode = loop.run(Random(), "practice", 0, 5)
+    assert [step.who for step in episode.steps[:6]] == [Who.GUIDE] * 4 + [Who.POLICY] * 2
+    assert (episode.guide_steps, episode.person_steps) == (4, 0)
+    first = episode.steps[0]
+    assert np.abs(first.action_policy).max() > 0.25
+    np.testing.assert_allclose(first.action, 0.25, atol=1e-6)
+    assert guide.curriculum.results == (episode.is_success,)
+
+
+def test_the_person_goes_before_the_guide_and_its_part_is_counted_in_ticks(task, robot):
+    loop, _ = guided(task, robot, 4, operator=Hand({1, 2}))
+    who = [step.who for step in loop.run(Random(), "practice", 0, 5).steps[:5]]
+    assert who == [Who.GUIDE, Who.PERSON, Who.PERSON, Who.GUIDE, Who.POLICY]
+
+
+def test_what_the_policy_would_do_is_the_same_with_and_without_a_guide(task, robot):
+    """Its chance comes from the episode's seed, whoever acts."""
+    plain = Loop(GuardedPlant(MockPlant(task), Guard(robot.safety, task.period)), task, robot).run(
+        Random(), "practice", 0, 5
+    )
+    led = guided(task, robot, 3)[0].run(Random(), "practice", 0, 5)
+    first, second = ([s.action_policy for s in episode.steps[:3]] for episode in (plain, led))
+    assert np.array_equal(first, second)
+
+
+def test_the_judged_policy_has_no_guide(task, robot):
+    loop, _ = guided(task, robot, 4)
+    for kind in ("demonstration", "solo", "validation", "evaluation"):
+        assert loop.run(Random(), kind, 0, 5).guide_steps == 0

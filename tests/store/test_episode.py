@@ -247,9 +247,11 @@ def test_another_spec_is_refused_with_its_differences(tmp_path, spec, make_episo
 
 def test_an_unknown_format_is_refused_with_both_numbers(tmp_path, spec, make_episode, monkeypatch):
     with monkeypatch.context() as patch:
-        patch.setattr(wire, "FORMAT", 3)
+        patch.setattr(wire, "FORMAT", 99)
         path = write(tmp_path, spec, make_episode())
-    with pytest.raises(RobostackError, match="episode format 3, this robostack reads up to 2"):
+    with pytest.raises(
+        RobostackError, match=f"episode format 99, this robostack reads up to {wire.FORMAT}"
+    ):
         read_episode(path)
 
 

@@ -97,4 +97,4 @@ def test_a_newer_format_is_refused_with_both_versions(spec, make_episode, tmp_pa
         writer.end()
     prefix = reading.Prefix()
     prefix.feed(episode_paths(tmp_path)[0].read_bytes())
-    assert "has episode format 7, this robostack reads up to 2" in prefix.error
+    assert f"has episode format 7, this robostack reads up to {wire.FORMAT}" in prefix.error

@@ -23,7 +23,7 @@ from robostack.store.exchange.lerobot_layout import open_table, table_writer
 from robostack.store.run import read_json, write_json
 
 FOLDER = "meta/robostack"
-FORMAT = 1
+FORMAT = 2  # 2: a guide may act
 _NUMBERS = ("reward", "stamp", "age", "lateness")
 _FLAGS = ("terminated", "truncated")
 
@@ -101,7 +101,7 @@ class Beside:
     def __init__(self, root: Path):
         """Raises RobostackError for a newer format."""
         about = read_json(root / FOLDER / "about.json")
-        if (got := about["format"]) != FORMAT:
+        if (got := about["format"]) > FORMAT:
             raise RobostackError(
                 f"{root / FOLDER} has format {got}, this robostack reads {FORMAT}; "
                 "read it with the robostack that wrote it, or a newer one"

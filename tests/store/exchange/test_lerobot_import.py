@@ -206,7 +206,7 @@ def test_what_lies_beside_must_fit_and_be_known(dataset, tmp_path):
     ):
         lerobot_import.bring(root, tmp_path / "back")
     edit(root, "meta/robostack/about.json", lambda about: about.update(format=9))
-    with pytest.raises(RobostackError, match="has format 9, this robostack reads 1"):
+    with pytest.raises(RobostackError, match="has format 9, this robostack reads 2"):
         lerobot_import.bring(root, tmp_path / "back")
     cut(root / "meta/robostack/about.json", 20)
     with pytest.raises(RobostackError, match="is not JSON"):

@@ -1,0 +1,149 @@
+"""Runs that begin with what is known: another run's policy, or a guide. They resume to the last bit, like any other."""
+
+import shutil
+from pathlib import Path
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from benchmarks import resume
+from robostack import beginnings, cli
+from robostack import config as configs
+from robostack.act import Actor, make_plant
+from robostack.learn import policy
+from robostack.learn.learner import Learner
+from robostack.learner import Training
+from robostack.store import params, state
+from robostack.store.episode import episode_paths, read_episode
+from robostack.store.run import Run
+from tests.doors.conftest import TINY
+from tests.doors.test_resume import forget, one_line
+
+SHORT = (*TINY, "steps=120", "checkpoint_every=0.0", "checkpoints=999", "options.spread=0.03")
+ALL = (
+    "start.fill=2",
+    "start.critic_steps=30",
+    "publishing.bound=0.02",
+    "publishing.states=50",
+    "publishing.rollback=5",
+    "jump_start.guide=expert",
+    "jump_start.noise=0.5",
+    "jump_start.episodes=5",
+    "jump_start.stages=1",
+)
+
+
+def play(run: Run) -> Training:
+    """The whole run in this process: the learner works whenever the actor waits for it."""
+    config = configs.from_dict(run.config)
+    training = Training(run, config)
+
+    class Together(Actor):
+        def _wait(self) -> None:
+            training.poll()
+
+        def _newest(self):
+            while training.poll():
+                pass
+            return super()._newest()
+
+    plant = make_plant(config)
+    actor = Together(run, config, plant)
+    actor.run()
+    actor.close()
+    plant.close()
+    while training.poll():
+        pass
+    training.close()
+    return training
+
+
+def begin(root: Path, *settings: str) -> Run:
+    run = resume.begin(root, *SHORT, *settings)
+    beginnings.bring(run, configs.from_dict(run.config))
+    return run
+
+
+@pytest.fixture(scope="module")
+def mirror_policy(tmp_path_factory) -> Path:
+    """Parameters as another run leaves them."""
+    run = resume.begin(tmp_path_factory.mktemp("mirror"), *SHORT)
+    config = configs.from_dict(run.config)
+    learner = Learner(config.spec(), config.learner, 7, 1000)
+    return policy.publish(run.params, 4, learner.acting, learner.algorithm.network, config.spec())
+
+
+@pytest.fixture(scope="module")
+def warm(tmp_path_factory, mirror_policy) -> Run:
+    """All of it in one run: a policy to begin with, a guide, and care in publishing."""
+    run = begin(tmp_path_factory.mktemp("warm"), f"start.file={mirror_policy}", *ALL)
+    play(run)
+    return run
+
+
+@pytest.mark.timeout(900)
+def test_a_warm_start_plays_the_policy_as_it_is_first(warm, mirror_policy):
+    kinds = [path.stem.partition("-")[2] for path in episode_paths(warm.episodes)]
+    assert kinds[:3] == ["fill", "fill", "practice"] and "demonstration" not in kinds
+    first = params.load(params.path_of(warm.params, 0)).arrays
+    theirs = params.load(mirror_policy).arrays
+    assert all(np.array_equal(first[name], theirs[name]) for name in theirs)
+    assert (warm.path / beginnings.START).read_bytes() == mirror_policy.read_bytes()
+
+
+def test_a_warm_starts_versions_keep_to_the_bound(warm):
+    """What the published policies do in the states of the run moves no more than the bound."""
+    config = configs.from_dict(warm.config)
+    learner = Learner(config.spec(), config.learner, 0, 1000)
+    frames = jnp.asarray(read_episode(episode_paths(warm.episodes)[3]).observations)
+    means = [
+        np.tanh(np.asarray(learner.mean(policy.unflatten(found.arrays), {"numbers": frames})))
+        for version in params.versions(warm.params)[:4]
+        for found in [params.load(params.path_of(warm.params, version))]
+    ]
+    moves = [np.abs(a - b).max() for a, b in zip(means[1:], means, strict=False)]
+    assert 0.0 < max(moves) < 0.1  # these states are not all among those it was measured on
+
+
+def resumed(whole: Run, tmp_path: Path, part: float) -> list[str]:
+    """What differs when a run is cut there, goes on from a checkpoint before, and ends again."""
+    copy = Run(Path(shutil.copytree(whole.path, tmp_path / "copy")))
+    forget(copy, int(part * len(episode_paths(copy.episodes))))
+    for path in copy.params.glob("*.json"):
+        path.unlink()
+    folder, steps = copy.path / "state", state.steps(copy.path / "state")
+    for step in steps[int(part * len(steps)) :]:
+        state.path_of(folder, step).unlink()
+    kept = state.load(state.path_of(folder, state.steps(folder)[-1])).about["counts"]["version"]
+    for version in params.versions(copy.params):
+        if version > kept:
+            params.path_of(copy.params, version).unlink()
+    play(copy)
+    return resume.differences(whole, copy)
+
+
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize("part", [0.4, pytest.param(0.2, marks=pytest.mark.slow)])
+def test_a_run_with_all_of_it_resumes_to_the_last_bit(warm, tmp_path, part):
+    assert resumed(warm, tmp_path, part) == []
+
+
+def test_a_guide_begins_practice_and_nothing_else(warm):
+    episodes = [read_episode(path) for path in episode_paths(warm.episodes)]
+    practice = [episode for episode in episodes if episode.header.kind == "practice"]
+    # Stage 0, five episodes, is the guide's alone; the only other stage is the policy's.
+    assert [e.guide_steps == len(e.steps) for e in practice[:5]] == [True] * 5
+    assert len(practice) > 5 and not any(e.guide_steps for e in practice[5:])
+    assert not any(e.guide_steps for e in episodes if e.header.kind != "practice")
+
+
+def test_a_policy_to_begin_with_that_does_not_fit_is_one_line(tmp_path, mirror_policy, capsys):
+    words = ["train", "--no-film", "--set=plant=twin", f"--runs={tmp_path}"]
+    assert cli.main([*words, "--task=reach", f"--start={mirror_policy}"]) == 2
+    one_line(capsys, "is of another network", "widths [16, 16], this run has [256, 256]")
+    assert cli.main([*words, "--task=peg_insert", f"--start={mirror_policy}"]) == 2
+    one_line(capsys, "do not fit the task", "action.gripper: not expected")
+    assert cli.main([*words, "--task=reach", f"--start={tmp_path / 'none'}"]) == 2
+    one_line(capsys, "none is not there; name a parameter file")
+    assert not list(tmp_path.iterdir())
