@@ -52,7 +52,8 @@ class Config:
     eye_width: int = 64  # numbers that a camera comes down to
     gripper_penalty: float = 0.02  # off the grippers' reward when one is switched
     gripper_margin: float = 0.05  # the person's choice is worth so much more than the others
-    gripper_epsilon: float = 0.02  # share of random choices of the grippers while exploring
+    # Share of random choices of the grippers while exploring: one lets go of what is held, so none.
+    gripper_epsilon: float = 0.0
     flow: Flow = field(default_factory=Flow)  # of the method "flow"
 
     def __post_init__(self):
