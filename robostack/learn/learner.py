@@ -36,6 +36,12 @@ MAKERS: dict[str, type[Sac] | type[Bc] | type[FlowBc]] = {
 }
 
 
+@partial(jax.jit, static_argnums=0)
+def fresh(algorithm: Algorithm, key: jax.Array) -> Any:
+    """The algorithm's first state; compiled, or it would be made op by op."""
+    return algorithm.init(key)
+
+
 @partial(jax.jit, static_argnums=(0, 3, 5), donate_argnums=1)
 def learner_step(
     algorithm: Algorithm,
@@ -91,7 +97,7 @@ class Learner:
         # Any: who looks inside knows which method it is.
         self.algorithm: Any = MAKERS[method](spec, config)
         self._mesh = spread(config.batch)
-        self.state: Any = self._everywhere(self.algorithm.init(jax.random.key(seed)))
+        self.state: Any = self._everywhere(fresh(self.algorithm, jax.random.key(seed)))
         self.replay = Replay(spec, capacity_frames)
         self._device = DeviceReplay(
             self.replay, self.algorithm.network, config.crops, config.pad, seed, features

@@ -255,7 +255,7 @@ def test_a_newer_file_stops_the_learner_with_both_versions(
         play(run, 4, "practice")
     assert cli.main(["learn", str(run.path)]) == 2
     said = capsys.readouterr().err.strip()
-    assert "has episode format 7, this robostack reads up to 2" in said and "\n" not in said
+    assert "has episode format 7, this robostack reads up to 3" in said and "\n" not in said
 
 
 def test_in_real_time_an_actor_goes_on_over_a_damaged_episode(tmp_path):

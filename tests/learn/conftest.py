@@ -39,7 +39,7 @@ def spec() -> Spec:
     return PLAIN
 
 
-@pytest.fixture(params=SPECS)
+@pytest.fixture(params=["numbers", "gripper", pytest.param("cameras", marks=pytest.mark.slow)])
 def any_spec(request) -> Spec:
     """What a policy may see and do, one kind after another."""
     return SPECS[request.param]

@@ -101,13 +101,14 @@ def test_device_copy_equals_the_replay_memory_after_many_evictions(spec):
 
 
 @pytest.fixture
-def seeing(any_spec):
+def seeing():
     """A learner's memory with one demonstration and two practice episodes."""
-    replay = Replay(any_spec, 200)
-    device = DeviceReplay(replay, network_of(any_spec, SMALL))
+    spec = SPECS["cameras"]
+    replay = Replay(spec, 200)
+    device = DeviceReplay(replay, network_of(spec, SMALL))
     episodes = [
-        make_episode(any_spec, 0, "demonstration", 20),
-        *(make_episode(any_spec, index, "practice", 17) for index in (1, 2)),
+        make_episode(spec, 0, "demonstration", 20),
+        *(make_episode(spec, index, "practice", 17) for index in (1, 2)),
     ]
     for episode in episodes:
         replay.add(episode)
@@ -115,16 +116,17 @@ def seeing(any_spec):
     return device, episodes
 
 
-def test_pictures_in_a_batch_are_those_of_their_frames_and_only_shifted(seeing, any_spec):
+def test_pictures_in_a_batch_are_those_of_their_frames_and_only_shifted(seeing):
     device, episodes = seeing
+    spec = SPECS["cameras"]
     batch = sample(device.memory, jax.random.key(0), 3, 16, pad=0)
     for seen, ahead in ((batch.observation, 0), (batch.next_observation, 1)):
         rows = np.asarray(batch.observation[NUMBERS][..., :2], int).reshape(-1, 2)
-        for view in any_spec.views:
+        for view in spec.views:
             expected = np.stack([episodes[i].pictures[view.name][t + ahead] for i, t in rows])
             assert np.array_equal(np.asarray(seen[view.name]).reshape(expected.shape), expected)
     shifted = sample(device.memory, jax.random.key(0), 3, 16, pad=4)
-    for view in any_spec.views:
+    for view in spec.views:
         assert not np.array_equal(shifted.observation[view.name], batch.observation[view.name])
 
 

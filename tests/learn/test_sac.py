@@ -12,6 +12,20 @@ from robostack.learn.nets import NUMBERS, sample_action
 from robostack.learn.sac import Batch, Config, Sac
 from tests.learn.conftest import SMALL, M, N
 
+# Compiled once for each spec and config, not op by op.
+CRITIC, ACTOR, TARGET, INIT, DISTRIBUTION, SEE, VALUES = (
+    jax.jit(function, static_argnums=0)
+    for function in (
+        Sac._update_critic,
+        Sac._update_actor,
+        Sac.target_value,
+        Sac.init,
+        Sac.distribution,
+        Sac.see,
+        Sac.values,
+    )
+)
+
 
 def random_batch(spec, key, rows=8, updates=None):
     shape = (rows,) if updates is None else (updates, rows)
@@ -58,7 +72,7 @@ def test_log_probability_stays_finite_where_the_tanh_saturates():
 
 def test_ensemble_members_share_neither_start_nor_update(any_spec):
     sac = Sac(any_spec, SMALL)
-    state = sac.init(jax.random.key(0))
+    state = INIT(sac, jax.random.key(0))
     kernels = [leaf for leaf in leaves(state.critic["members"]) if leaf.ndim == 3]
     assert kernels and all(not np.array_equal(leaf[0], leaf[1]) for leaf in kernels)
     # Member 1 ends the same whatever member 0 is: nothing of theirs is shared.
@@ -69,7 +83,7 @@ def test_ensemble_members_share_neither_start_nor_update(any_spec):
     def updated(start):
         # The same target for both, so that only the members' own learning is compared.
         fixed = start._replace(target=state.target)
-        return sac._update_critic(fixed, (batch, jax.random.key(2)))[0].critic["members"]
+        return CRITIC(sac, fixed, (batch, jax.random.key(2)))[0].critic["members"]
 
     for a, b in zip(leaves(updated(state)), leaves(updated(other)), strict=True):
         assert np.array_equal(a[1], b[1])
@@ -77,14 +91,14 @@ def test_ensemble_members_share_neither_start_nor_update(any_spec):
 
 def test_target_is_reward_where_the_task_ended_and_bootstraps_elsewhere(any_spec):
     sac = Sac(any_spec, replace(SMALL, return_bounds=(-1e9, 1e9)))
-    state = sac.init(jax.random.key(0))
+    state = INIT(sac, jax.random.key(0))
     batch = random_batch(any_spec, jax.random.key(1))
     key = jax.random.key(2)
-    target = np.asarray(sac.target_value(state, batch, key))
-    mean, log_std = sac.distribution(state.actor, batch.next_observation)
+    target = np.asarray(TARGET(sac, state, batch, key))
+    mean, log_std = DISTRIBUTION(sac, state.actor, batch.next_observation)
     action, _ = sample_action(mean, log_std, jax.random.split(key)[0])
-    seen = sac.see(state.target, batch.next_observation)
-    value = np.asarray(sac.values(state.target, seen, action)).min(0)
+    seen = SEE(sac, state.target, batch.next_observation)
+    value = np.asarray(VALUES(sac, state.target, seen, action)).min(0)
     assert target[0] == 1.0  # terminated: the reward alone
     assert target[1:] == pytest.approx(
         SMALL.discount * value[1:], abs=1e-6
@@ -97,10 +111,10 @@ def test_no_entropy_in_the_backup_unless_asked(any_spec):
 
     def target(config, temperature):
         sac = Sac(any_spec, config)
-        state = sac.init(jax.random.key(0))._replace(
+        state = INIT(sac, jax.random.key(0))._replace(
             log_temperature=jnp.log(jnp.asarray(temperature))
         )
-        return np.asarray(sac.target_value(state, batch, key))
+        return np.asarray(TARGET(sac, state, batch, key))
 
     assert np.array_equal(target(config, 0.01), target(config, 10.0))
     asked = replace(config, entropy_backup=True)
@@ -111,10 +125,10 @@ def test_no_entropy_in_the_backup_unless_asked(any_spec):
 
 def test_target_stays_within_what_a_return_can_be(any_spec):
     sac = Sac(any_spec, SMALL)
-    state = sac.init(jax.random.key(0))
+    state = INIT(sac, jax.random.key(0))
     huge = state._replace(target=jax.tree.map(lambda x: x * 100.0, state.target))
     target = np.asarray(
-        sac.target_value(huge, random_batch(any_spec, jax.random.key(1)), jax.random.key(2))
+        TARGET(sac, huge, random_batch(any_spec, jax.random.key(1)), jax.random.key(2))
     )
     assert target.min() >= 0.0 and target.max() <= 1.0
 
@@ -123,16 +137,16 @@ def test_random_subset_of_targets_is_drawn_without_replacement(any_spec):
     """With as many drawn as there are, the minimum is over all: drawing one twice would miss the least."""
     config = replace(SMALL, critics=5, target_critics=4, return_bounds=(-1e9, 1e9))
     sac = Sac(any_spec, config)
-    state = sac.init(jax.random.key(0))
+    state = INIT(sac, jax.random.key(0))
     batch = random_batch(any_spec, jax.random.key(1))
     for seed in range(20):
         key = jax.random.key(seed)
         act_key, _ = jax.random.split(key)
-        mean, log_std = sac.distribution(state.actor, batch.next_observation)
-        seen = sac.see(state.target, batch.next_observation)
+        mean, log_std = DISTRIBUTION(sac, state.actor, batch.next_observation)
+        seen = SEE(sac, state.target, batch.next_observation)
         action = sample_action(mean, log_std, act_key)[0]
-        values = np.sort(sac.values(state.target, seen, action), 0)
-        got = np.asarray(sac.target_value(state, batch, key))[1:] / config.discount
+        values = np.sort(VALUES(sac, state.target, seen, action), 0)
+        got = np.asarray(TARGET(sac, state, batch, key))[1:] / config.discount
         # Four different ones of five: the least, or, where it was left out, the second least.
         near = np.minimum(np.abs(got - values[0, 1:]), np.abs(got - values[1, 1:]))
         assert near.max() < 1e-5
@@ -140,10 +154,8 @@ def test_random_subset_of_targets_is_drawn_without_replacement(any_spec):
 
 def test_critic_update_leaves_the_actor_bit_equal(any_spec):
     sac = Sac(any_spec, SMALL)
-    state = sac.init(jax.random.key(0))
-    after, _ = sac._update_critic(
-        state, (random_batch(any_spec, jax.random.key(1)), jax.random.key(2))
-    )
+    state = INIT(sac, jax.random.key(0))
+    after, _ = CRITIC(sac, state, (random_batch(any_spec, jax.random.key(1)), jax.random.key(2)))
     for name in ("actor", "log_temperature", "actor_optimizer", "temperature_optimizer"):
         pairs = zip(leaves(getattr(state, name)), leaves(getattr(after, name)), strict=True)
         assert all(np.array_equal(a, b) for a, b in pairs)
@@ -151,10 +163,8 @@ def test_critic_update_leaves_the_actor_bit_equal(any_spec):
 
 def test_actor_update_leaves_the_critics_bit_equal(any_spec):
     sac = Sac(any_spec, SMALL)
-    state = sac.init(jax.random.key(0))
-    after, _ = sac._update_actor(
-        state, random_batch(any_spec, jax.random.key(1)), jax.random.key(2)
-    )
+    state = INIT(sac, jax.random.key(0))
+    after, _ = ACTOR(sac, state, random_batch(any_spec, jax.random.key(1)), jax.random.key(2))
     for name in ("critic", "target", "critic_optimizer"):
         pairs = zip(leaves(getattr(state, name)), leaves(getattr(after, name)), strict=True)
         assert all(np.array_equal(a, b) for a, b in pairs)
@@ -162,10 +172,8 @@ def test_actor_update_leaves_the_critics_bit_equal(any_spec):
 
 def test_target_critics_follow_slowly(any_spec):
     sac = Sac(any_spec, SMALL)
-    state = sac.init(jax.random.key(0))
-    after, _ = sac._update_critic(
-        state, (random_batch(any_spec, jax.random.key(1)), jax.random.key(2))
-    )
+    state = INIT(sac, jax.random.key(0))
+    after, _ = CRITIC(sac, state, (random_batch(any_spec, jax.random.key(1)), jax.random.key(2)))
     for old, new, target in zip(
         leaves(state.target), leaves(after.critic), leaves(after.target), strict=True
     ):
@@ -174,11 +182,9 @@ def test_target_critics_follow_slowly(any_spec):
 
 def test_entropy_is_steered_towards_its_target(any_spec):
     sac = Sac(any_spec, SMALL)
-    state = sac.init(jax.random.key(0))
-    _, info = sac._update_actor(state, random_batch(any_spec, jax.random.key(1)), jax.random.key(2))
-    after, _ = sac._update_actor(
-        state, random_batch(any_spec, jax.random.key(1)), jax.random.key(2)
-    )
+    state = INIT(sac, jax.random.key(0))
+    _, info = ACTOR(sac, state, random_batch(any_spec, jax.random.key(1)), jax.random.key(2))
+    after, _ = ACTOR(sac, state, random_batch(any_spec, jax.random.key(1)), jax.random.key(2))
     has_too_much = float(info["entropy"]) > SMALL.target_entropy * len(sac._arm)
     assert (float(after.log_temperature) < float(state.log_temperature)) == has_too_much
 
@@ -186,15 +192,15 @@ def test_entropy_is_steered_towards_its_target(any_spec):
 def test_imitation_draws_the_actor_to_the_persons_half_only(any_spec):
     """Changing the other half's actions changes nothing of the actor's update; changing the person's does."""
     sac = Sac(any_spec, replace(SMALL, imitation=1.0))
-    state = sac.init(jax.random.key(0))
+    state = INIT(sac, jax.random.key(0))
     batch, key = random_batch(any_spec, jax.random.key(1)), jax.random.key(2)
     half = SMALL.batch // 2
 
     def updated(rows):
         action = batch.action.at[rows].multiply(-1.0)
-        return leaves(sac._update_actor(state, batch._replace(action=action), key)[0].actor)
+        return leaves(ACTOR(sac, state, batch._replace(action=action), key)[0].actor)
 
-    plain = leaves(sac._update_actor(state, batch, key)[0].actor)
+    plain = leaves(ACTOR(sac, state, batch, key)[0].actor)
     assert all(np.array_equal(a, b) for a, b in zip(plain, updated(slice(half, None)), strict=True))
     assert any(
         not np.array_equal(a, b) for a, b in zip(plain, updated(slice(0, half)), strict=True)
@@ -203,17 +209,17 @@ def test_imitation_draws_the_actor_to_the_persons_half_only(any_spec):
 
 def test_layer_norm_keeps_values_of_absurd_actions_finite_and_small(any_spec):
     sac = Sac(any_spec, SMALL)
-    state = sac.init(jax.random.key(0))
-    seen = sac.see(state.critic, random_batch(any_spec, jax.random.key(1), 1).observation)
-    value = sac.values(state.critic, seen, jnp.full((1, len(sac._arm)), 1e6))
+    state = INIT(sac, jax.random.key(0))
+    seen = SEE(sac, state.critic, random_batch(any_spec, jax.random.key(1), 1).observation)
+    value = VALUES(sac, state.critic, seen, jnp.full((1, len(sac._arm)), 1e6))
     assert np.abs(np.asarray(value)).max() < 100.0
 
 
 def test_update_is_a_function_of_its_arguments(any_spec):
     sac = Sac(any_spec, SMALL)
     batches = random_batch(any_spec, jax.random.key(1), updates=SMALL.critic_updates)
-    first, _ = sac.update(sac.init(jax.random.key(0)), batches)
-    second, _ = sac.update(sac.init(jax.random.key(0)), batches)
+    first, _ = sac.update(INIT(sac, jax.random.key(0)), batches)
+    second, _ = sac.update(INIT(sac, jax.random.key(0)), batches)
     assert all(
         np.array_equal(a, b) for a, b in zip(leaves(first.actor), leaves(second.actor), strict=True)
     )

@@ -35,7 +35,7 @@ several.train(1)
 """
 
 
-@pytest.mark.parametrize("sees", ["gripper", "cameras"])
+@pytest.mark.parametrize("sees", ["gripper", pytest.param("cameras", marks=pytest.mark.slow)])
 def test_four_devices_end_where_one_does(sees):
     environ = {**os.environ, "XLA_FLAGS": "--xla_force_host_platform_device_count=4"}
     command = [sys.executable, "-c", PROGRAM, sees]
