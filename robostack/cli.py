@@ -21,6 +21,10 @@ VERBS = {  # verb -> (module with main(argv) -> exit status, what it does)
     "report": ("retell", "make a run's curve, film and page again"),
     "evaluate": ("evaluate", "examine a run's best policy on fresh seeds"),
     "episodes": ("episodes", "recorded episodes: list, show, verify, export, import"),
+    "offline": (
+        "offline",
+        "a policy of recorded episodes alone, for `train --start` to go on from",
+    ),
     "weights": ("weights", "networks that see, for policies with cameras: list, import"),
     "success": ("success", "a classifier that sees when a task is done, with its rates"),
     "list": ("listing", "robots and tasks, with their options and terms"),

@@ -28,6 +28,23 @@ class Flow:
 
 
 @dataclass(frozen=True)
+class Offline:
+    """Choices of learning from a log alone, without a robot."""
+
+    expectile: float = 0.8  # of what the log's actions were worth; 0.5 is their mean, 1 the best
+    sharpness: float = (
+        3.0  # exponent of an action's weight for each step it was better by; 0: cloning
+    )
+    most: float = 100.0  # that one action may count
+
+    def __post_init__(self):
+        is_upper = 0.5 <= self.expectile < 1
+        require(is_upper, "offline.expectile", self.expectile, "0.5 to less than 1")
+        require(self.sharpness >= 0, "offline.sharpness", self.sharpness, "at least 0")
+        require(self.most >= 1, "offline.most", self.most, "at least 1")
+
+
+@dataclass(frozen=True)
 class Config:
     """Choices of the learner; hashable, so that a jitted call is compiled once per choice."""
 
@@ -55,6 +72,7 @@ class Config:
     # Share of random choices of the grippers while exploring: one lets go of what is held, so none.
     gripper_epsilon: float = 0.0
     flow: Flow = field(default_factory=Flow)  # of the method "flow"
+    offline: Offline = field(default_factory=Offline)  # of `robostack offline`
 
     def __post_init__(self):
         def needs(is_met: bool, name: str, expected: str) -> None:

@@ -17,6 +17,7 @@ from robostack.learn.anchor import Pull
 from robostack.learn.bc import Bc
 from robostack.learn.config import Config
 from robostack.learn.flow import FlowBc
+from robostack.learn.iql import Iql
 from robostack.learn.memory import DeviceReplay, Memory, sample
 from robostack.learn.nets import Observation
 from robostack.learn.sac import Sac
@@ -27,12 +28,13 @@ T = TypeVar("T")
 
 # Choices, hashable, and pure functions of a state: `init(key) -> state`, `step(state, batches) -> (state, info)`,
 # `acting(state) -> weights` of its `network`. `updates`, `person_only` and `horizon` say which batches a step takes.
-Algorithm = Sac | Bc | FlowBc
-MAKERS: dict[str, type[Sac] | type[Bc] | type[FlowBc]] = {
+Algorithm = Sac | Bc | FlowBc | Iql
+MAKERS: dict[str, type[Sac] | type[Bc] | type[FlowBc] | type[Iql]] = {
     "sac": Sac,
     "bc": Bc,
     "flow": FlowBc,
     "hg_dagger": Bc,  # the same learner; the person goes on correcting while it learns
+    "iql": Iql,  # from a log, without a robot; no run has it as its method
 }
 
 
