@@ -11,7 +11,6 @@ from robostack import beginnings, cli, train
 from robostack import config as configs
 from robostack.config import RunConfig
 from robostack.core.types import EpisodeHeader, Step, Who
-from robostack.learn import policy
 from robostack.store.episode import EpisodeWriter, episode_paths
 from robostack.store.run import read_json
 from tests.doors.test_resume import one_line
@@ -70,8 +69,6 @@ def test_a_policy_of_episodes_alone_is_one_that_the_command_it_names_begins_with
     config = configs.from_dict(made_of)
     assert config.start.file == str(made) and config.learner.widths == (16, 16)
     beginnings.require(config)
-    acted = policy.load(made, config.spec()).act(np.ones(config.spec().observation_size), None)
-    assert np.isfinite(acted).all()
     assert cli.main(["offline", str(run), "--out", str(out), *SMALL]) == 2
     one_line(capsys, "000000.safetensors is there already")
 

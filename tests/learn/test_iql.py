@@ -1,6 +1,7 @@
 """IQL: losses by hand, what moves and what does not, the better part of a log, cameras and grippers too."""
 
 from dataclasses import replace
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -10,14 +11,14 @@ import pytest
 from robostack.core.errors import BadValue
 from robostack.core.spec import Spec, Term, View
 from robostack.core.types import Episode, EpisodeHeader, Step, Who
-from robostack.learn import acting
 from robostack.learn import policy as policies
+from robostack.learn import trees
 from robostack.learn.bc import Bc
 from robostack.learn.config import Config, Offline
 from robostack.learn.iql import Iql, advantage_weight, expectile_loss
 from robostack.learn.learner import Learner
 from robostack.learn.nets import NUMBERS
-from robostack.learn.sac import Batch
+from robostack.learn.sac import Batch, Sac
 from tests.learn.conftest import SMALL, SPECS, M, N
 from tests.learn.test_imitation import equal, leaves
 
@@ -173,19 +174,18 @@ def test_choices_out_of_range_are_refused(choice, says):
 
 
 @pytest.mark.parametrize("kind", ["gripper", pytest.param("cameras", marks=pytest.mark.slow)])
-def test_a_run_of_sac_begins_with_what_was_learned_offline(kind, tmp_path):
+def test_a_run_of_sac_begins_with_what_was_learned_offline(kind):
     spec = SPECS[kind]
-    offline = Learner(spec, SMALL, 0, 1000, "iql")
-    assert offline.algorithm.network == acting.network_of(spec, SMALL)
-    path = policies.publish(tmp_path, 0, offline.acting, offline.algorithm.network, spec)
-    online = Learner(spec, SMALL, 1, 1000)
-    online.begin_with(online.acting_of(policies.flatten(offline.acting), "the policy"))
-    seen = np.linspace(-1, 1, N).astype(np.float32)
-    black = {view.name: np.zeros((view.height, view.width, 3), np.uint8) for view in spec.views}
-    network = online.algorithm.network
-    same = network.act(spec, online.acting, network.see(None, seen, black), None)
-    acted = policies.load(path, spec).act(seen, None, black)
-    assert acted == pytest.approx(np.asarray(same), abs=1e-6)
+    iql, sac = Iql(spec, SMALL), Sac(spec, SMALL)
+    assert iql.network == sac.network  # explores too
+    learned = iql.acting(jax.jit(iql.init)(jax.random.key(0)))
+    fresh = jax.jit(sac.init)(jax.random.key(1))
+    stored = policies.flatten(learned)
+    taken = trees.from_arrays(stored, sac.acting(fresh), "what was learned")
+    begun = sac.started(fresh, taken)
+    assert equal(sac.acting(begun), learned) and not equal(sac.acting(fresh), learned)
+    assert equal(begun.actor, learned["actor"])
+    assert equal(begun.critic["members"], fresh.critic["members"])
 
 
 POINT = Spec(
@@ -240,9 +240,7 @@ def walker():
     return act
 
 
-def test_from_a_log_that_is_mostly_a_random_walk_it_learns_the_good_part_and_cloning_does_not(
-    tmp_path,
-):
+def test_from_a_log_that_is_mostly_a_random_walk_it_learns_the_good_part_and_cloning_does_not():
     """METHODS B17's log: 30 % of the steps are good ones, 70 % a random walk."""
     log, counts = [], [0, 0]
     while sum(counts) < 4000:
@@ -251,19 +249,18 @@ def test_from_a_log_that_is_mostly_a_random_walk_it_learns_the_good_part_and_clo
         counts[is_walk] += len(log[-1].steps)
     assert counts[0] / sum(counts) == pytest.approx(0.3, abs=0.01)
     config = replace(SMALL, widths=(32, 32), batch=128, rate=2e-3, discount=0.95, target_rate=0.01)
+    angles = np.random.default_rng(0).uniform(-np.pi, np.pi, 100)
+    starts = np.stack([np.cos(angles), np.sin(angles)], -1).astype(np.float32)
     in_time = {}
     for method in ("iql", "bc"):
         learner = Learner(POINT, config, 0, 6000, method)
         learner.add(log)
         learner.train(1500)
-        path = policies.publish(
-            tmp_path / method, 0, learner.acting, learner.algorithm.network, POINT
-        )
-        policy = policies.load(path, POINT)
-
-        def act(where, rng, policy=policy):
-            return policy.act(where.astype(np.float32), None)
-
-        played = [play(10_000 + i, act) for i in range(40)]
-        in_time[method] = np.mean([e.is_success and len(e.steps) <= 15 for e in played])
+        one = partial(learner.algorithm.network.act, POINT, learner.acting, key=None)
+        act = jax.jit(jax.vmap(lambda where, one=one: one({NUMBERS: where})))
+        where, is_there = starts, np.zeros(len(starts), bool)
+        for _ in range(15):
+            where = np.where(is_there[:, None], where, where + SPEED * np.asarray(act(where)))
+            is_there = np.linalg.norm(where, axis=-1) < REACH
+        in_time[method] = is_there.mean()
     assert in_time["iql"] >= 0.9 and in_time["bc"] <= 0.4
