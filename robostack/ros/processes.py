@@ -98,7 +98,8 @@ class ProcessGroup:
     """
 
     def __init__(self, write=None, held: Sequence[int] = ()):
-        self._write = write or (lambda line: print(line, flush=True))
+        # In one piece: two children may speak at once.
+        self._write = write or (lambda line: print(f"{line}\n", end="", flush=True))
         self._held = tuple(held)
         self._children: dict[str, _Child] = {}
         self._last: set[str] = set()
