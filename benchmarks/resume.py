@@ -136,6 +136,7 @@ def made(run: Run) -> dict[str, Any]:
         "learner": {name: array.tobytes() for name, array in last.arrays.items()},
         "counts": counts,
         "replay": last.about["layout"],
+        "ratio": last.about["ratio"],
         # It may have been stopped before it passed over the last ones that are only for judging.
         "seen": [name for name in last.about["seen"] if name.partition("-")[2] not in judging],
         "progress": {

@@ -22,6 +22,7 @@ from robostack.learn.anchor import Start
 from robostack.learn.config import CLONING, METHODS, SHOWN
 from robostack.learn.config import Config as LearnerConfig
 from robostack.learn.publish import Publishing
+from robostack.learn.ratio import Ratio
 from robostack.store.memory import Need
 from robostack.store.replay import need
 
@@ -57,7 +58,8 @@ class RunConfig:
     steps: int = 20_000  # most control steps of practice and checks
     warmup: int = 500  # learner steps on the demonstrations alone
     cloning: int = 10_000  # the same where the method only imitates
-    updates_per_step: float = 2.0  # learner steps per control step
+    updates_per_step: float = 2.0  # learner steps per control step, with ratio.mode=fixed
+    ratio: Ratio = field(default_factory=Ratio)  # who chooses them
     check_every: int = 40  # practice episodes, at least, between two checks of the policy alone
     check_from: float = (
         0.8  # success without help in late practice that makes a check worth its time
@@ -91,6 +93,10 @@ class RunConfig:
             self.method,
             "sac with start.file, publishing.bound or publishing.rollback",
         )
+        mode = self.ratio.mode
+        # The held-out error is a critic's; without one nothing stands guard.
+        is_guarded = self.method == "sac" or mode == "fixed"
+        require(is_guarded, "ratio.mode", mode, f"fixed with method {self.method}")
         require(0 <= self.seed < SEEDS, "seed", self.seed, f"0 to {SEEDS - 1}")
         require(self.demonstrations >= 0, "demonstrations", self.demonstrations, "at least 0")
         for name in ("steps", "check_every", "check_episodes", "perfect_checks"):

@@ -24,6 +24,7 @@ from robostack.learn import policy
 from robostack.learn.anchor import Anchor, Pull
 from robostack.learn.learner import Learner
 from robostack.learn.publish import PREFIX, Publisher
+from robostack.learn.ratio import Pace
 from robostack.store import params, pulse, state
 from robostack.store.disk import forget_drafts
 from robostack.store.episode import read_episode
@@ -53,6 +54,7 @@ CHOICES += (
     "cameras",
     "start",
     "publishing",
+    "ratio",
 )  # what a checkpoint must have been made with
 
 
@@ -80,6 +82,7 @@ class Training:
         self._spec = config.spec()
         self._anchor = Anchor(config.start.anchor)
         self._publisher = Publisher(config.publishing)
+        self._pace = Pace(config.ratio, config.updates_per_step)
         self._learner = self._fresh()
         # A cut episode is played again in lockstep; in real time its steps are all there will be. A damaged one ends
         # a run in lockstep, which could not be the same any more; in real time it goes on with what is whole.
@@ -139,7 +142,8 @@ class Training:
     def _take(self, episode: Episode) -> None:
         """Into the memory, and what it is due into the counts."""
         counts = self._counts
-        self._learner.add([episode])
+        is_practice = episode.header.kind == "practice"
+        self._learner.add([episode], is_held_out=is_practice and self._pace.holds_out)
         if episode.header.kind == "demonstration":
             # One that was cut is practice for nobody: the actor shows another one.
             counts.demonstrations += _is_whole(episode)
@@ -157,10 +161,12 @@ class Training:
         counts.env_steps += len(episode.steps)
         counts.alone.append(_is_alone(episode) and episode.is_success)
         del counts.alone[:-JUDGED]
-        # Every control step is paid for with the same number of updates, however fast the machine is.
-        counts.owed += len(episode.steps) * self._config.updates_per_step
+        # Control steps are paid for in updates, however fast the machine is; what is held out pays too.
+        counts.owed += len(episode.steps) * self._pace.ratio
         counts.due = int(counts.owed)
         counts.owed -= counts.due
+        if is_practice:
+            self._pace.played(counts.alone[-1], counts.due)
         counts.is_unpublished = True
 
     def _judge(self, episode: Episode) -> None:
@@ -195,6 +201,7 @@ class Training:
                 self._save()
             pulse.beat()
         if counts.is_unpublished and not counts.due:
+            self._pace.settled(self._learner.held_out_error)
             self._publish()
             self._report()
             if is_first:
@@ -240,6 +247,7 @@ class Training:
             "extras": json.loads(json.dumps(self.extras)),
             "anchor": asdict(self._anchor),
             "publishing": self._publisher.about(),
+            "ratio": self._pace.about(),
         }
         score = float(np.mean(alone)) if alone else None
         arrays = self._learner.arrays() | self._publisher.arrays()
@@ -263,6 +271,8 @@ class Training:
             self._counts, self._seen = Counts(**about["counts"]), about["seen"]
             self.extras = about["extras"]
             self._anchor = Anchor(**about["anchor"])
+            if "ratio" in about:  # not in one of a run begun before there was a choice
+                self._pace.restore(about["ratio"])
             self._publisher.restore(checkpoint.arrays, about["publishing"], self._learner)
             _say(f"goes on after {checkpoint.step} learner steps and {len(self._seen)} episodes")
             return
@@ -304,6 +314,7 @@ class Training:
                 "version": counts.version,
                 "transitions": len(self._learner.replay),
                 "episodes": counts.episodes,
+                **self._pace.told(),
                 **self._info,
             },
             is_durable=False,
@@ -339,8 +350,10 @@ def _choices(config: RunConfig) -> dict[str, Any]:
 
 def _require_equal(made: dict[str, Any], wanted: dict[str, Any], path: Path) -> None:
     """Raises RobostackError with the first choice that differs."""
+    usual = _choices(RunConfig())
     for name in CHOICES:
-        was, now = made.get(name), wanted[name]
+        # A choice that there was not yet was made as it is usually.
+        was, now = made.get(name, usual[name]), wanted[name]
         if was == now:
             continue
         if isinstance(was, dict) and isinstance(now, dict):

@@ -63,6 +63,8 @@ def summary(ledger: list[Line], actor: dict, learner: dict) -> dict[str, Any]:
         "guarded_steps": sum(line.held for line in practice),
         "learner_steps": learner.get("learner_steps", 0),
         "critic_updates": learner.get("critic_updates", 0),
+        "ratio": learner.get("ratio"),
+        "held_out_error": learner.get("held_out_error"),
         "training_seconds": actor.get("training_seconds"),
         "lateness_p99": max((line.lateness_p99 for line in practice), default=0.0),
     }
@@ -154,6 +156,15 @@ def verdict(numbers: dict[str, Any]) -> str:
     return f"alone, on fresh seeds: {wins} of {trials} succeed (95 % interval {low:.1f} to {high:.1f} %)"
 
 
+def _ratio(numbers: dict[str, Any]) -> str:
+    """Learner steps per control step at the end, and what they were chosen by."""
+    if numbers["ratio"] is None:
+        return "–"
+    error = numbers["held_out_error"]
+    chosen = "" if error is None else f", chosen; held-out error {error:.2g}"
+    return f"{numbers['ratio']:g} learner steps per control step{chosen}"
+
+
 def _page(
     run: Run,
     config: RunConfig,
@@ -172,6 +183,7 @@ def _page(
         "Practice": f"{numbers['practice_episodes']} episodes",
         "Training took": minutes(numbers["training_seconds"]),
         "Updates": f"{numbers['learner_steps']} learner steps, {numbers['critic_updates']} critic updates",
+        "Updates per step": _ratio(numbers),
         "A success takes": f"{numbers['median_steps'] * task.period:.1f} s (median)"
         if numbers["median_steps"]
         else "–",

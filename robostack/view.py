@@ -116,10 +116,17 @@ def _numbers(actor: dict[str, Any], learner: dict[str, Any], left: str) -> dict[
         "person's share of steps": f"{100 * actor.get('person_share', 0.0):.0f} %",
         "learner steps/s": f"{learner.get('steps_per_second', 0.0):.3g}",
         "critic updates": f"{learner.get('critic_updates', 0)}",
-        "learner steps per step": f"{learner.get('updates_per_step', 0.0):.2f}",
+        "learner steps per step": f"{learner.get('updates_per_step', 0.0):.2f}" + _now(learner),
         "tick lateness p99": f"{1e3 * actor.get('lateness_p99', 0.0):.1f} ms",
         "time left at most": left,
     }
+
+
+def _now(learner: dict[str, Any]) -> str:
+    """What the ratio is now, where it is chosen from what was held out."""
+    if "held_out_error" not in learner:
+        return ""
+    return f", now {learner['ratio']:g} (held-out error {learner['held_out_error']:.2g})"
 
 
 def _table(numbers: dict[str, str]) -> Table:

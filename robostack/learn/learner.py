@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
@@ -18,12 +19,13 @@ from robostack.learn.bc import Bc
 from robostack.learn.config import Config
 from robostack.learn.flow import FlowBc
 from robostack.learn.iql import Iql
-from robostack.learn.memory import DeviceReplay, Memory, sample
+from robostack.learn.memory import DeviceReplay, Memory, sample, transitions
 from robostack.learn.nets import Observation
-from robostack.learn.sac import Sac
+from robostack.learn.sac import LearnerState, Sac
 from robostack.store.replay import Replay
 
 ROWS = "rows"  # of a batch: the axis of a mesh
+LOOKS = 4  # batches of held-out transitions that the error on them is over, the newest ones
 T = TypeVar("T")
 
 # Choices, hashable, and pure functions of a state: `init(key) -> state`, `step(state, batches) -> (state, info)`,
@@ -74,6 +76,24 @@ def learner_step(
     return algorithm.step(state, batches)
 
 
+@partial(jax.jit, static_argnums=0)
+def held_out_error(
+    algorithm: Sac, state: LearnerState, memory: Memory, rows: jax.Array, counts: jax.Array
+) -> jax.Array:
+    """() mean squared TD error of the transitions in rows (batches, B), where counts (batches, B) is 1 and not 0.
+
+    With the same draws at every call, so that what changes is what was learned; batch after batch, so that pictures
+    take no more memory than in an update.
+    """
+    keys = jax.random.split(jax.random.key(0), len(rows))
+
+    def summed(inputs: tuple[jax.Array, jax.Array, jax.Array]) -> jax.Array:
+        index, counted, key = inputs
+        return jnp.sum(algorithm.td_error(state, transitions(memory, index), key) * counted)
+
+    return jnp.sum(jax.lax.map(summed, (rows, counts, keys))) / jnp.sum(counts)
+
+
 def spread(rows: int) -> Mesh | None:
     """As many of this machine's accelerators as share `rows` evenly; None for one."""
     devices = jax.devices()
@@ -110,10 +130,13 @@ class Learner:
     def _everywhere(self, tree: T) -> T:
         return tree if self._mesh is None else jax.device_put(tree, NamedSharding(self._mesh, P()))
 
-    def add(self, episodes: Iterable[Episode]) -> None:
-        """Takes whole episodes in. Raises BadValue for numbers that are not finite."""
+    def add(self, episodes: Iterable[Episode], is_held_out: bool = False) -> None:
+        """Takes whole episodes in, those of practice only to be looked at where they are held out.
+
+        Raises BadValue for numbers that are not finite.
+        """
         for episode in episodes:
-            self.replay.add(episode)
+            self.replay.add(episode, is_held_out)
         self._device.sync()
 
     def acting_of(self, arrays: Mapping[str, np.ndarray], what: str) -> dict:
@@ -136,6 +159,18 @@ class Learner:
             )
         self.steps += steps
         return {name: float(np.asarray(value)) for name, value in info.items()}
+
+    def held_out_error(self) -> float | None:
+        """Mean squared TD error of the newest held-out transitions; None while there are none. Only for Sac."""
+        size = self.algorithm.config.batch
+        found = self.replay.held_out(LOOKS * size)
+        if not len(found):
+            return None
+        # As many rows at every call, so that it is compiled once: some repeated, which do not count.
+        rows = np.resize(found, (LOOKS, size))
+        counts = (np.arange(LOOKS * size) < len(found)).astype(np.float32).reshape(rows.shape)
+        memory = self._device.memory
+        return float(held_out_error(self.algorithm, self.state, memory, rows, counts))
 
     @property
     def acting(self) -> dict:

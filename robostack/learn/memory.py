@@ -100,6 +100,23 @@ def _seen(memory: Memory, index: jax.Array, key: jax.Array, pad: int) -> Observa
     return seen
 
 
+def transitions(memory: Memory, index: jax.Array) -> Batch:
+    """The transitions that start in rows (R,), pictures as their first crop, which is not shifted; leaves (R, ...)."""
+    return Batch(
+        observation=_plain(memory, index),
+        action=memory.action[index],
+        reward=memory.reward[index],
+        mask=memory.mask[index],
+        switches=memory.switches[index],
+        next_observation=_plain(memory, index + 1),
+    )
+
+
+def _plain(memory: Memory, index: jax.Array) -> Observation:
+    images = {name: _features_of(kept[index, 0]) for name, kept in memory.images.items()}
+    return {NUMBERS: memory.frames[index], **images}
+
+
 def _features_of(kept: jax.Array) -> jax.Array:
     """Features from how they lie in the memory; pictures stay what they are."""
     is_picture = kept.dtype == jnp.uint8
@@ -175,9 +192,7 @@ class DeviceReplay:
 
     def observations(self, rows: np.ndarray) -> Observation:
         """What was seen in these rows, pictures as their first crop, which is not shifted; leaves (R, ...)."""
-        index = jnp.asarray(rows, jnp.int32)
-        images = {name: _features_of(kept[index, 0]) for name, kept in self.memory.images.items()}
-        return {NUMBERS: self.memory.frames[index], **images}
+        return _plain(self.memory, jnp.asarray(rows, jnp.int32))
 
     def _look(self, start: int, episode: Episode) -> None:
         """Takes in what the cameras saw in an episode that lies from row `start` on."""

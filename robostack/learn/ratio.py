@@ -9,8 +9,9 @@ lockstep repeats itself.
 """
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any
 
 from robostack.core.errors import UnknownName, require
 
@@ -22,9 +23,9 @@ RATE = 0.1  # of the moving averages: about the last ten episodes
 class Ratio:
     """Who chooses the ratio, and from what."""
 
-    mode: str = "fixed"  # "fixed": RunConfig.updates_per_step
+    mode: str = "fixed"  # at RunConfig.updates_per_step; else "rule" or "bandit", from `arms`
     arms: tuple[float, ...] = (1.0, 2.0, 4.0, 8.0)  # learner steps per control step
-    held_out: int = 10  # every so-many-th practice episode is only looked at
+    held_out: int = 10  # every so-many-th practice episode is only looked at; not with "fixed"
     span: int = 5  # practice episodes with one ratio
     margin: float = 0.1  # part that the held-out error may be above its lowest, lately
     explore: float = 0.5  # of the bandit: weight of what is not known
@@ -60,21 +61,25 @@ class Chooser:
     ) -> "Chooser":
         """After a practice episode that led to so many learner steps; `error` on held-out transitions, if there are.
 
-        Deviation from ADEPT: what is gained is success, not an estimated value, which high ratios inflate.
+        Until there are, nothing tells learning from overfitting, and the lowest ratio stays. Deviation from ADEPT: what
+        is gained is success, not an estimated value, which high ratios inflate.
         """
         smoothed, lowest = self.error, self.lowest
         if error is not None:
             smoothed = error if smoothed < 0 else smoothed + RATE * (error - smoothed)
             lowest = smoothed if lowest < 0 else min(smoothed, lowest * (1 + RATE / 10))
+        success = self.success + RATE * (is_success - self.success)
+        if smoothed < 0:
+            return replace(self, success=success, began=success)
         now = replace(
             self,
             since=self.since + 1,
             error=smoothed,
             lowest=lowest,
-            success=self.success + RATE * (is_success - self.success),
+            success=success,
             updates=self.updates + updates,
         )
-        if smoothed > lowest * (1 + choices.margin):
+        if not smoothed <= lowest * (1 + choices.margin):  # or not a number
             return now._next(choices, 0)  # hard: at once, whoever chooses
         if now.since < choices.span:
             return now
@@ -111,3 +116,57 @@ def _ucb(trials: Sequence[int], gains: Sequence[float], explore: float) -> int:
     whole = math.log(sum(trials))
     bounds = [gain + explore * math.sqrt(whole / n) for gain, n in zip(gains, trials, strict=True)]
     return bounds.index(max(bounds))
+
+
+class Pace:
+    """Owns where the choice stands in a run, and the episode whose learner steps are being made."""
+
+    def __init__(self, choices: Ratio, fixed: float):
+        self._choices, self._fixed = choices, fixed
+        self.chooser = Chooser()
+        self._played = 0  # practice episodes
+        self._newest: tuple[bool, int] | None = (
+            None  # success and learner steps, until those are made
+        )
+
+    @property
+    def _is_fixed(self) -> bool:
+        return self._choices.mode == "fixed"
+
+    @property
+    def ratio(self) -> float:
+        """Learner steps per control step, now."""
+        return self._fixed if self._is_fixed else self.chooser.ratio(self._choices)
+
+    @property
+    def holds_out(self) -> bool:
+        """Whether the next practice episode is only to be looked at."""
+        return not self._is_fixed and (self._played + 1) % self._choices.held_out == 0
+
+    def played(self, is_success: bool, updates: int) -> None:
+        """A practice episode is over that is worth so many learner steps."""
+        self._played, self._newest = self._played + 1, (is_success, updates)
+
+    def settled(self, error: Callable[[], float | None]) -> None:
+        """Those are made; `error` gives the held-out error, None while nothing is held out."""
+        if not self._is_fixed and self._newest is not None:
+            self.chooser = self.chooser.after(self._choices, *self._newest, error())
+        self._newest = None
+
+    def told(self) -> dict[str, float]:
+        """Numbers for people."""
+        told = {"ratio": self.ratio}
+        return told if self.chooser.error < 0 else told | {"held_out_error": self.chooser.error}
+
+    def about(self) -> dict[str, Any]:
+        """All of it, for JSON."""
+        newest = list(self._newest) if self._newest else None
+        return {"chooser": asdict(self.chooser), "played": self._played, "newest": newest}
+
+    def restore(self, about: Mapping[str, Any]) -> None:
+        """As `about` was, from JSON."""
+        stood = about["chooser"]
+        tuples = {name: tuple(stood[name]) for name in ("trials", "gains")}
+        self.chooser = Chooser(**{**stood, **tuples})
+        self._played = about["played"]
+        self._newest = tuple(about["newest"]) if about["newest"] else None

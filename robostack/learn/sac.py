@@ -214,6 +214,13 @@ class Sac:
         target = batch.reward + config.discount * batch.mask * value
         return target if config.entropy_backup else jnp.clip(target, *config.return_bounds)
 
+    def td_error(self, state: LearnerState, batch: Batch, key: jax.Array) -> jax.Array:
+        """(B,) squared distance of the critics' values to their target, mean over the critics. Moves nothing."""
+        target = self.target_value(state, batch, key)
+        seen = self.see(state.critic, batch.observation)
+        values = self.values(state.critic, seen, batch.action[:, self._arm])
+        return jnp.mean((values - target[None]) ** 2, 0)
+
     def choice_target(self, state: LearnerState, batch: Batch) -> jax.Array:
         """(B,) what the grippers' choice was worth, the penalty for switching in it."""
         config = self.config

@@ -2,6 +2,7 @@
 
 Practice lives in a ring at the bottom, demonstrations grow down from the top, each episode in one piece. When there
 is no room the oldest practice episodes go, whole; demonstrations stay. Who acted, and more, are labels of a row.
+Episodes of practice that are held out lie in the same ring, and nothing that is drawn is theirs.
 """
 
 from collections.abc import Callable, Mapping
@@ -29,6 +30,7 @@ class Label(IntFlag):
     SUCCESS = 8  # of an episode that succeeded
     SIMULATED = 16  # of a cell in this process, not of one on topics
     FILL = 32  # played by the policy that a run began with, before anything was learned
+    HELD_OUT = 64  # of an episode that is only looked at
 
 
 class Transitions(NamedTuple):
@@ -62,6 +64,7 @@ class _Span(NamedTuple):
     stop: int
     index: int
     actor: str
+    is_held_out: bool = False
 
 
 class Replay:
@@ -95,20 +98,22 @@ class Replay:
         self._index()
 
     def __len__(self) -> int:
-        """Number of transitions."""
+        """Number of transitions that may be drawn."""
         return len(self.all)
 
-    def add(self, episode: Episode) -> None:
+    def add(self, episode: Episode, is_held_out: bool = False) -> None:
         """Takes a whole episode in, but for steps that cannot be learned from (store.blind): they are told of.
 
+        One of practice may be held out: then only `held_out` gives its rows, and nothing that is drawn is one of them.
         Raises SpecMismatch for another spec, BadValue for other shapes.
         """
         self._require_fits(episode)
         if not episode.steps:
             return
         is_practice = episode.header.kind not in KEPT
+        is_held_out = is_held_out and is_practice
         start, stop = self._place(len(episode.steps) + 1, is_practice)
-        span = _Span(start, stop, episode.header.index, episode.header.actor)
+        span = _Span(start, stop, episode.header.index, episode.header.actor, is_held_out)
         (self._ring if is_practice else self._kept).append(span)
         if found := self._fill(span, episode):
             self.on_fault(blind.told(episode, found))
@@ -150,6 +155,12 @@ class Replay:
             if sum(map(len, rows)) >= count:
                 break
         return np.concatenate(rows)[-count:] if rows else np.zeros(0, np.int32)
+
+    def held_out(self, count: int) -> np.ndarray:
+        """At most `count` rows (int32) where a transition begins that was held out, the newest ones."""
+        spans = [np.arange(span.start, span.stop) for span in self._ring if span.is_held_out]
+        rows = np.concatenate(spans or [np.zeros(0)]).astype(np.int32)
+        return rows[self.label[rows] > 0][-count:]
 
     def changed_since(self, cursor: int) -> Rows:
         """Rows written since `cursor` (0: since the beginning), each once. For a copy on the device."""
@@ -220,6 +231,7 @@ class Replay:
         label |= Label.FILL if episode.header.kind == "fill" else Label(0)
         label |= Label.SUCCESS if episode.is_success else Label(0)
         label |= Label.SIMULATED if episode.header.plant != "ros" else Label(0)
+        label |= Label.HELD_OUT if span.is_held_out else Label(0)
         by_person = [step.who == Who.PERSON for step in episode.steps]
         self.label[steps] = int(label) + int(Label.PERSON) * np.array(by_person, np.uint8)
         self.label[stop - 1] = 0
@@ -235,9 +247,10 @@ class Replay:
     def _index(self) -> None:
         """Rows of all transitions, of those where the person acted, of all prior data, and of practice; int32.
 
-        And all rows sorted by label, so that a draw needs no look at each.
+        None of them is held out. And all rows sorted by label, so that a draw needs no look at each.
         """
-        self.all = np.flatnonzero(self.label).astype(np.int32)
+        is_drawn = (self.label > 0) & (self.label & Label.HELD_OUT == 0)
+        self.all = np.flatnonzero(is_drawn).astype(np.int32)
         labels = self.label[self.all]
         self.person = self.all[labels & Label.PERSON > 0]
         self.prior = self.all[labels & (Label.PERSON | Label.FILL) > 0]

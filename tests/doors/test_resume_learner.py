@@ -1,6 +1,8 @@
 """A learner goes on from any checkpoint, or from none: the same versions, to the last bit."""
 
 import shutil
+from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,7 +13,7 @@ from robostack import config as configs
 from robostack.learner import Training
 from robostack.store import params, state
 from robostack.store.episode import episode_paths, outcome, recover
-from robostack.store.run import Run, write_json
+from robostack.store.run import Run, read_json, write_json
 from tests.doors.test_resume import first, forget, one_line, real_time
 
 
@@ -134,3 +136,57 @@ def test_a_cut_demonstration_does_not_start_the_training(copy):
     real_time(copy)
     shutil.rmtree(copy.path / "state")
     assert train(copy)._counts.demonstrations == 3
+
+
+CHOSEN = {"mode": "rule", "arms": [0.6, 1.3, 2.1], "held_out": 2, "span": 1}
+
+
+def chosen(run: Run, **ratio) -> Run:
+    """The learner's work on the same episodes from the beginning, with another choice of the ratio."""
+    config = {**run.config, "ratio": {**run.config["ratio"], **ratio}}
+    write_json(run.path / "config.json", {**config, "checkpoint_every": 0.0, "checkpoints": 999})
+    shutil.rmtree(run.path / "state")
+    for version in params.versions(run.params):
+        params.path_of(run.params, version).unlink()
+    return run
+
+
+def test_a_fixed_ratio_is_what_it_was_whatever_else_is_chosen(whole, copy):
+    train(chosen(copy, **{**CHOSEN, "mode": "fixed"}))
+    assert resume.differences(whole, copy) == []
+
+
+def test_a_learner_that_chooses_its_ratio_goes_on_from_any_checkpoint(copy, tmp_path):
+    training = train(chosen(copy, **CHOSEN))
+    told = read_json(copy.path / "learner.json")
+    assert told["held_out_error"] > 0.0 and told["ratio"] in CHOSEN["arms"]
+    replay, folder = training._learner.replay, copy.path / "state"
+    held = set(replay.episode[replay.held_out(1000)])
+    assert held and not held & set(replay.episode[replay.all])
+    assert resume.made(copy)["ratio"]["chooser"]["lowest"] > 0.0
+    found = [state.load(state.path_of(folder, step)).about for step in state.steps(folder)]
+    ratios = {about["ratio"]["chooser"]["arm"] for about in found}
+    assert len(ratios) > 1, "the ratio was chosen only once"
+    begun = [about["ratio"]["chooser"]["error"] >= 0.0 for about in found]
+    due = [about["counts"]["due"] for about in found]
+    for is_between in (True, False):
+        at = next(i for i, a in enumerate(begun) if a and (due[i] == 0) == is_between)
+        again = Run(Path(shutil.copytree(copy.path, tmp_path / f"again{is_between}")))
+        for step in state.steps(folder)[at + 1 :]:
+            state.path_of(again.path / "state", step).unlink()
+        for version in params.versions(again.params):
+            if version > found[at]["counts"]["version"]:
+                params.path_of(again.params, version).unlink()
+        train(again)
+        assert resume.differences(copy, again) == []
+
+
+def test_a_run_begun_before_there_was_a_choice_of_the_ratio_goes_on(whole, copy):
+    folder = copy.path / "state"
+    step = state.steps(folder)[-1]
+    old = state.load(state.path_of(folder, step))
+    about = {name: old.about[name] for name in old.about if name != "ratio"}
+    del about["choices"]["ratio"]
+    state.save(folder, replace(old, about=about))
+    train(copy)
+    assert resume.differences(whole, copy) == []
