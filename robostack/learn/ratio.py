@@ -145,11 +145,12 @@ class Pace:
 
     def played(self, is_success: bool, updates: int) -> None:
         """A practice episode is over that is worth so many learner steps."""
-        self._played, self._newest = self._played + 1, (is_success, updates)
+        if not self._is_fixed:
+            self._played, self._newest = self._played + 1, (is_success, updates)
 
     def settled(self, error: Callable[[], float | None]) -> None:
         """Those are made; `error` gives the held-out error, None while nothing is held out."""
-        if not self._is_fixed and self._newest is not None:
+        if self._newest is not None:
             self.chooser = self.chooser.after(self._choices, *self._newest, error())
         self._newest = None
 

@@ -76,6 +76,8 @@ def test_unknown_name_is_one_line_that_lists_the_valid_ones(capsys, words, names
         ("evaluation=100001", "1 to 100000"),
         ("capacity=999", "at least 1000 frames"),
         ("updates_per_step=0", "more than 0"),
+        ("ratio.arms=[2,1]", "rising numbers above 0"),
+        ("ratio={mode: rule, arms: [1, 2.5], span: 0}", "ratio.span is 0, expected at least 1"),
         ("updates_per_step=.nan", "updates_per_step is nan, expected float"),
         ("learner.discount=1.5", "between 0 and 1"),
         ("learner.widths=[]", "whole numbers from 1"),

@@ -77,6 +77,14 @@ def test_a_method_that_is_not_known_is_refused_with_those_that_are(tmp_path, cap
     assert "\n" not in capsys.readouterr().err.strip() and not list(tmp_path.iterdir())
 
 
+@pytest.mark.parametrize("method", ["bc", "flow", "hg_dagger"])
+def test_the_ratio_is_chosen_only_where_a_critic_has_a_held_out_error(method):
+    with pytest.raises(configs.BadValue, match="ratio.mode is rule, expected fixed with method"):
+        configs.override(RunConfig(), [f"method={method}", "ratio.mode=rule"])
+    chosen = configs.override(RunConfig(), ["ratio.mode=bandit", "ratio.arms=[1,4]"])
+    assert configs.from_dict(configs.as_dict(chosen)) == chosen
+
+
 @pytest.mark.parametrize("setting", ["learner.flow.horizon=0", "cloning=-1"])
 def test_impossible_choices_name_their_field(setting):
     with pytest.raises(configs.BadValue, match=setting.split(".")[-1].split("=")[0]):

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from benchmarks import resume
-from robostack import cli
+from robostack import cli, report, view
 from robostack import config as configs
 from robostack.learner import Training
 from robostack.store import params, state
@@ -190,3 +190,16 @@ def test_a_run_begun_before_there_was_a_choice_of_the_ratio_goes_on(whole, copy)
     state.save(folder, replace(old, about=about))
     train(copy)
     assert resume.differences(whole, copy) == []
+
+
+def test_the_view_and_the_report_show_the_ratio_in_use_and_the_held_out_error(copy):
+    told = read_json(copy.path / "learner.json")
+    fixed = view._numbers({}, told, "–")["learner steps per step"]
+    assert "now" not in fixed and told["ratio"] == 1.7
+    told |= {"ratio": 4.0, "held_out_error": 0.0123}
+    assert "now 4 (held-out error 0.012)" in view._numbers({}, told, "–")["learner steps per step"]
+    write_json(copy.path / "learner.json", told)
+    numbers = report.write(copy, configs.from_dict(copy.config), with_film=False)
+    assert (numbers["ratio"], numbers["held_out_error"]) == (4.0, 0.0123)
+    page = (copy.path / "report.html").read_text()
+    assert "4 learner steps per control step, chosen; held-out error 0.012" in page
