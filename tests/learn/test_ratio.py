@@ -12,8 +12,13 @@ from hypothesis import strategies as st
 from robostack.core.errors import BadValue, UnknownName
 from robostack.learn.learner import LOOKS, Learner
 from robostack.learn.ratio import Chooser, Pace, Ratio
+from robostack.learn.sac import Sac
 from tests.learn.conftest import SMALL, make_episode
 
+# Compiled, not op by op.
+DISTRIBUTION, SEE, VALUES = (
+    jax.jit(function, static_argnums=0) for function in (Sac.distribution, Sac.see, Sac.values)
+)
 RULE, BANDIT = Ratio("rule", span=3), Ratio("bandit", span=3)
 EPISODES = st.lists(
     st.tuples(st.booleans(), st.integers(0, 400), st.none() | st.floats(0.0, 1.0)), max_size=60
@@ -179,16 +184,18 @@ def test_the_held_out_error_is_the_mean_over_those_transitions_and_moves_nothing
     keys, expected = jax.random.split(jax.random.key(0), LOOKS), []
     for number, first in enumerate(range(0, 24, SMALL.batch)):
         at = rows[first : first + SMALL.batch]
-        mean, log_std = sac.distribution(state.actor, device.observations(at + 1))
+        mean, log_std = DISTRIBUTION(sac, state.actor, device.observations(at + 1))
         noise = jax.random.normal(jax.random.split(keys[number])[0], mean.shape)
         action = np.tanh(mean + np.exp(log_std) * noise)
-        after = sac.values(state.target, sac.see(state.target, device.observations(at + 1)), action)
+        after = VALUES(
+            sac, state.target, SEE(sac, state.target, device.observations(at + 1)), action
+        )
         target = learner.replay.reward[at] + SMALL.discount * learner.replay.mask[at] * np.min(
             np.asarray(after), 0
         )
         made = learner.replay.action[at][:, sac._arm]
-        seen = sac.see(state.critic, device.observations(at))
-        values = np.asarray(sac.values(state.critic, seen, made))
+        seen = SEE(sac, state.critic, device.observations(at))
+        values = np.asarray(VALUES(sac, state.critic, seen, made))
         expected += [*((values - np.clip(target, 0.0, 1.0)) ** 2).mean(0)]
     assert error == pytest.approx(np.mean(expected), rel=1e-4)
 
