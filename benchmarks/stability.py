@@ -10,7 +10,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from benchmarks import common
+from benchmarks import common, demo
 from benchmarks.rows import Row, row
 from robostack.store.run import read_json
 
@@ -32,11 +32,8 @@ CHOICES = (
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--seeds", type=int, nargs="+", default=list(range(SEEDS)))
+    demo.arguments(parser, SEEDS)
     parser.add_argument("--set", action="append", default=[], help="further choices, as in train")
-    parser.add_argument(
-        "--runs", type=Path, help="where run folders go; a temporary folder unless given"
-    )
 
 
 def measure(given: argparse.Namespace) -> list[Row]:

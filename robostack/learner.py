@@ -14,7 +14,7 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 
-from robostack import beginnings
+from robostack import beginnings, choices
 from robostack import config as configs
 from robostack.config import RunConfig
 from robostack.core import clock
@@ -36,26 +36,6 @@ from robostack.store.state import Checkpoint
 KEEP = 100  # newest versions kept besides the pinned ones
 CHUNK = 20  # learner steps between two looks at the clock
 JUDGED = 20  # newest episodes that a checkpoint's score is over
-CHOICES = (
-    "task",
-    "robot",
-    "options",
-    "seed",
-    "demonstrations",
-    "method",
-    "warmup",
-    "cloning",
-    "updates_per_step",
-)
-CHOICES += (
-    "capacity",
-    "learner",
-    "observe",
-    "cameras",
-    "start",
-    "publishing",
-    "ratio",
-)  # what a checkpoint must have been made with
 
 
 @dataclass
@@ -240,7 +220,7 @@ class Training:
         self._saved = clock.now()
         alone = self._counts.alone
         about = {
-            "choices": _choices(self._config),
+            "choices": choices.of(self._config),
             "counts": asdict(self._counts),
             "seen": list(self._seen),
             "layout": self._learner.replay.layout(),
@@ -258,7 +238,7 @@ class Training:
         folder = self._run.path / "state"
         for checkpoint in state.newest_first(folder, self._spec, _say):
             path, about = state.path_of(folder, checkpoint.step), checkpoint.about
-            _require_equal(about["choices"], _choices(self._config), path)
+            choices.require_equal(about["choices"], choices.of(self._config), path)
             arrays = {k: v for k, v in checkpoint.arrays.items() if not k.startswith(PREFIX)}
             self._learner.restore(arrays, checkpoint.step, str(path))
             try:
@@ -278,12 +258,12 @@ class Training:
             return
 
     def _fresh(self) -> Learner:
-        config, choices = self._config, self._config.learner
+        config, learning = self._config, self._config.learner
         folder = self._run.path / "features"
         if config.start.file:
             # Half of a batch is that policy's own: nothing to imitate.
-            choices = replace(choices, imitation=0.0)
-        learner = Learner(self._spec, choices, config.seed, config.capacity, config.method, folder)
+            learning = replace(learning, imitation=0.0)
+        learner = Learner(self._spec, learning, config.seed, config.capacity, config.method, folder)
         if config.start.file:
             found = beginnings.start(self._run, config)
             self._first = learner.acting_of(found.arrays, "the policy to begin with")
@@ -340,29 +320,6 @@ def _is_whole(episode: Episode) -> bool:
 def _is_alone(episode: Episode) -> bool:
     """Whether all of it was the policy's."""
     return not episode.person_steps and not episode.guide_steps
-
-
-def _choices(config: RunConfig) -> dict[str, Any]:
-    """As JSON gives it back: tuples are lists there."""
-    whole = json.loads(json.dumps(configs.as_dict(config)))
-    return {name: whole[name] for name in CHOICES}
-
-
-def _require_equal(made: dict[str, Any], wanted: dict[str, Any], path: Path) -> None:
-    """Raises RobostackError with the first choice that differs."""
-    usual = _choices(RunConfig())
-    for name in CHOICES:
-        # A choice that there was not yet was made as it is usually.
-        was, now = made.get(name, usual[name]), wanted[name]
-        if was == now:
-            continue
-        if isinstance(was, dict) and isinstance(now, dict):
-            part = next(key for key in {**was, **now} if was.get(key) != now.get(key))
-            name, was, now = f"{name}.{part}", was.get(part), now.get(part)
-        raise RobostackError(
-            f"{path} was made with {name} {was}, the run's config.json has {now}; "
-            "put it back, or start another run"
-        )
 
 
 def _say(line: str) -> None:

@@ -89,8 +89,8 @@ class Network:
         key = key if self.explores else None
         mean, log_std = map(jnp.asarray, self.actor(spec).apply(weights["actor"], observation))
         arm = jnp.tanh(mean) if key is None else sample_action(mean, log_std, key)[0]
-        action = jnp.zeros(spec.action_size).at[np.array(arm_places(spec))].set(arm)
-        if not (places := gripper_places(spec)):
+        action = jnp.zeros(spec.action_size).at[arm_places(spec)].set(arm)
+        if not len(places := gripper_places(spec)):
             return action
         # Eyes without cameras have no weights, and what is empty is not stored.
         seen = self.eyes.apply(weights.get("eyes", {}), observation)
@@ -101,7 +101,7 @@ class Network:
             other = jax.random.randint(draw, (), 0, len(values))
             best = jnp.where(jax.random.uniform(coin) < self.epsilon, other, best)
         entries = jnp.asarray(gripper.entries(len(places)))
-        return action.at[np.array(places)].set(entries[best])
+        return action.at[places].set(entries[best])
 
     def plan(
         self, spec: Spec, weights: dict, observation: Observation, key: jax.Array | None
@@ -124,7 +124,7 @@ class Network:
 
         flat, steps = euler.integrate(at, noise, self.flow.eta, self.flow.steps)
         chunk = jnp.clip(flat.reshape(self.flow.horizon, spec.action_size), -1.0, 1.0)
-        places = np.array(gripper_places(spec), int)
+        places = gripper_places(spec)
         return chunk.at[:, places].set(jnp.where(chunk[:, places] > 0, 1.0, -1.0)), steps
 
     def see(self, trunk_weights: dict | None, numbers: Any, pictures: Mapping) -> Observation:
@@ -167,11 +167,11 @@ def network_of(spec: Spec, config: Config) -> Network:
     )
 
 
-def gripper_places(spec: Spec) -> tuple[int, ...]:
+def gripper_places(spec: Spec) -> np.ndarray:
     """Entries of the action that open and close grippers."""
-    return spec.action_places("gripper")
+    return np.array(spec.action_places("gripper"), int)
 
 
-def arm_places(spec: Spec) -> tuple[int, ...]:
+def arm_places(spec: Spec) -> np.ndarray:
     """All other entries."""
-    return tuple(i for i in range(spec.action_size) if i not in gripper_places(spec))
+    return np.setdiff1d(np.arange(spec.action_size), gripper_places(spec))

@@ -39,6 +39,27 @@ class BcState(NamedTuple):
     steps: jax.Array  # learner steps so far
 
 
+def begun(weights: dict, config: Config, key: jax.Array) -> BcState:
+    """The first state with these weights."""
+    return BcState(
+        weights=weights,
+        served=jax.tree.map(jnp.copy, weights),
+        optimizer=optax.adam(config.rate).init(weights),
+        key=key,
+        steps=jnp.zeros((), jnp.int32),
+    )
+
+
+def moved(state: BcState, gradient: dict, config: Config) -> BcState:
+    """One learner step further along a loss's gradient."""
+    updates, optimizer = optax.adam(config.rate).update(gradient, state.optimizer)
+    weights: dict = optax.apply_updates(state.weights, updates)  # type: ignore[assignment]
+    served = averaged(state.served, weights, state.steps, config.served_rate)
+    return state._replace(
+        weights=weights, served=served, optimizer=optimizer, steps=state.steps + 1
+    )
+
+
 def regression_loss(mean: jax.Array, log_std: jax.Array, action: jax.Array) -> jax.Array:
     """() beta-NLL of an action (m,) under a Gaussian around tanh(mean), averaged over its entries."""
     variance = jnp.exp(2.0 * log_std)
@@ -73,15 +94,11 @@ class Bc:
 
     @cached_property
     def _arm(self) -> np.ndarray:
-        return np.array(acting.arm_places(self.spec))
+        return acting.arm_places(self.spec)
 
     @cached_property
     def _grippers(self) -> np.ndarray:
-        return np.array(acting.gripper_places(self.spec), int)
-
-    @property
-    def _adam(self) -> optax.GradientTransformation:
-        return optax.adam(self.config.rate)
+        return acting.gripper_places(self.spec)
 
     def init(self, key: jax.Array) -> BcState:
         """A fresh state."""
@@ -92,13 +109,7 @@ class Bc:
             weights["eyes"] = dict(network.eyes.init(eyes_key, observation))
             seen = network.eyes.apply(weights["eyes"], observation)
             weights["choice"] = dict(network.choice(self.spec).init(choice_key, seen))
-        return BcState(
-            weights=weights,
-            served=jax.tree.map(jnp.copy, weights),
-            optimizer=self._adam.init(weights),
-            key=key,
-            steps=jnp.zeros((), jnp.int32),
-        )
+        return begun(weights, self.config, key)
 
     def acting(self, state: BcState) -> dict:
         """Weights that an actor needs."""
@@ -134,10 +145,4 @@ class Bc:
             return jnp.mean(losses), {name: jnp.mean(value) for name, value in info.items()}
 
         (loss, info), gradient = jax.value_and_grad(loss_of, has_aux=True)(state.weights)
-        updates, optimizer = self._adam.update(gradient, state.optimizer)
-        weights: dict = optax.apply_updates(state.weights, updates)  # type: ignore[assignment]
-        served = averaged(state.served, weights, state.steps, self.config.served_rate)
-        state = state._replace(
-            weights=weights, served=served, optimizer=optimizer, steps=state.steps + 1
-        )
-        return state, {"loss": loss, **info}
+        return moved(state, gradient, self.config), {"loss": loss, **info}

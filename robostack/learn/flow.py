@@ -11,12 +11,11 @@ from functools import cached_property
 
 import jax
 import jax.numpy as jnp
-import optax
 
 from robostack.core.spec import Spec
 from robostack.learn import acting, euler
 from robostack.learn.acting import FLOW, Network
-from robostack.learn.bc import BcState, averaged
+from robostack.learn.bc import BcState, begun, moved
 from robostack.learn.config import Config
 from robostack.learn.nets import Observation
 from robostack.learn.sac import Batch
@@ -43,10 +42,6 @@ class FlowBc:
         plain = acting.network_of(self.spec, self.config)
         return replace(plain, kind=FLOW, flow=self.config.flow, epsilon=0.0)
 
-    @property
-    def _adam(self) -> optax.GradientTransformation:
-        return optax.adam(self.config.rate)
-
     def init(self, key: jax.Array) -> BcState:
         """A fresh state."""
         key, eyes_key, velocity_key = jax.random.split(key, 3)
@@ -58,13 +53,7 @@ class FlowBc:
             "eyes": eyes,
             "velocity": dict(network.velocity(self.spec).init(velocity_key, seen, z, t)),
         }
-        return BcState(
-            weights=weights,
-            served=jax.tree.map(jnp.copy, weights),
-            optimizer=self._adam.init(weights),
-            key=key,
-            steps=jnp.zeros((), jnp.int32),
-        )
+        return begun(weights, self.config, key)
 
     def acting(self, state: BcState) -> dict:
         """Weights that an actor needs."""
@@ -99,13 +88,4 @@ class FlowBc:
             return jnp.mean(losses), {name: jnp.mean(value) for name, value in info.items()}
 
         (loss, info), gradient = jax.value_and_grad(loss_of, has_aux=True)(state.weights)
-        updates, optimizer = self._adam.update(gradient, state.optimizer)
-        weights: dict = optax.apply_updates(state.weights, updates)  # type: ignore[assignment]
-        state = BcState(
-            weights=weights,
-            served=averaged(state.served, weights, state.steps, self.config.served_rate),
-            optimizer=optimizer,
-            key=key,
-            steps=state.steps + 1,
-        )
-        return state, {"loss": loss, **info}
+        return moved(state, gradient, self.config)._replace(key=key), {"loss": loss, **info}

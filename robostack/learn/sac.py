@@ -75,11 +75,11 @@ class Sac:
 
     @cached_property
     def _arm(self) -> np.ndarray:
-        return np.array(acting.arm_places(self.spec))
+        return acting.arm_places(self.spec)
 
     @cached_property
     def _grippers(self) -> np.ndarray:
-        return np.array(acting.gripper_places(self.spec), int)
+        return acting.gripper_places(self.spec)
 
     @property
     def _critic(self) -> Critic:
