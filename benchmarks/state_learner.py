@@ -14,7 +14,7 @@ CHUNK = 20  # learner steps between two looks at the numbers, as `robostack lear
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--pairs", type=int, default=12)
+    parser.add_argument("--pairs", type=int, default=40)
     parser.add_argument("--steps", type=int, default=60, help="learner steps per measurement")
 
 
