@@ -172,4 +172,6 @@ def _load(name: str, path: Path) -> Trunk:
     labels, arrays = read(path)
     check(name, arrays, str(path))
     weights = traverse_util.unflatten_dict(arrays, sep="/")
-    return Trunk(name, labels["sha256"], jax.device_put(weights), module)
+    # Kept for the whole process, so values even where the first to ask for them is a function being traced.
+    with jax.ensure_compile_time_eval():
+        return Trunk(name, labels["sha256"], jax.device_put(weights), module)

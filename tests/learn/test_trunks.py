@@ -55,6 +55,17 @@ def test_a_trunk_is_loaded_once_with_the_weights_and_the_hash_of_its_file(home):
     assert trunk.shape(128, 128) == (4, 4, 512) and trunk.shape(96, 70) == (3, 3, 512)
 
 
+def test_what_a_traced_function_loads_first_can_be_used_after_it(home):
+    trunks._load.cache_clear()
+
+    def shape(picture):
+        return picture + trunks.load("resnet10").shape(128, 128)[0]
+
+    jax.jit(shape)(np.float32(0))
+    leaves = jax.tree.leaves(dict(trunks.load("resnet10").weights))
+    assert all(np.isfinite(np.asarray(leaf)).all() for leaf in leaves)
+
+
 def test_features_are_those_computed_by_hand():
     trunk, seen = trunks.load("resnet10"), pictures(2, 32, 32)
     got = jax.jit(trunk.features)(trunk.weights, seen)
