@@ -61,6 +61,9 @@ class Config:
     target_entropy: float = -0.5  # per action dimension
     entropy_backup: bool = False
     return_bounds: tuple[float, float] = (0.0, 1.0)
+    # Whether running out of time is worth nothing, or as much as the state it happened in. The first is wrong in
+    # principle, since time is not observed, and holds values down where they run away.
+    timeouts_end: bool = False
     imitation: float = 0.1  # weight of the squared distance to the person's actions
     trunk: str = "mirror"  # frozen image network; "none": a small one, trained with the rest
     crops: int = 4  # features kept of each picture, all but one randomly shifted

@@ -120,7 +120,7 @@ class Learner:
         self.algorithm: Any = MAKERS[method](spec, config)
         self._mesh = spread(config.batch)
         self.state: Any = self._everywhere(fresh(self.algorithm, jax.random.key(seed)))
-        self.replay = Replay(spec, capacity_frames)
+        self.replay = Replay(spec, capacity_frames, timeouts_end=config.timeouts_end)
         self._device = DeviceReplay(
             self.replay, self.algorithm.network, config.crops, config.pad, seed, features
         )

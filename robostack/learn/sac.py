@@ -30,7 +30,7 @@ class Batch(NamedTuple):
     observation: Observation  # of leaves (B, ...)
     action: jax.Array  # (B, m)
     reward: jax.Array  # (B,)
-    mask: jax.Array  # (B,) 0 where the task terminated
+    mask: jax.Array  # (B,) 0 where nothing that follows counts
     switches: jax.Array  # (B,) grippers that the action switched
     next_observation: Observation
 

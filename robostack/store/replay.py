@@ -39,7 +39,7 @@ class Transitions(NamedTuple):
     observation: np.ndarray  # (B, n) float32
     action: np.ndarray  # (B, m) float32
     reward: np.ndarray  # (B,) float32
-    mask: np.ndarray  # (B,) float32, 0 where the task terminated
+    mask: np.ndarray  # (B,) float32, 0 where nothing that follows counts
     next_observation: np.ndarray  # (B, n) float32
     pictures: dict[str, np.ndarray]  # (B, H, W, 3) uint8, by camera
     next_pictures: dict[str, np.ndarray]
@@ -74,8 +74,15 @@ class Replay:
     Untouched rows cost no memory: the system hands out pages when they are first written.
     """
 
-    def __init__(self, spec: Spec, capacity_frames: int, cameras: Sizes | None = None):
+    def __init__(
+        self,
+        spec: Spec,
+        capacity_frames: int,
+        cameras: Sizes | None = None,
+        timeouts_end: bool = False,  # whether nothing counts after an episode that ran out of time
+    ):
         self.spec, self.capacity, self.cameras = spec, capacity_frames, dict(cameras or {})
+        self._timeouts_end = timeouts_end
         self.frames = np.zeros((capacity_frames, spec.observation_size), np.float32)
         self.action = np.zeros((capacity_frames, spec.action_size), np.float32)
         self.reward = np.zeros(capacity_frames, np.float32)
@@ -220,7 +227,10 @@ class Replay:
         self.frames[start:stop] = episode.observations
         self.action[steps] = [step.action for step in episode.steps]
         self.reward[steps] = [step.reward for step in episode.steps]
-        self.mask[steps] = [not step.terminated for step in episode.steps]
+        self.mask[steps] = [
+            not (step.terminated or (step.truncated and self._timeouts_end))
+            for step in episode.steps
+        ]
         opening = self.action[steps][:, list(self.spec.action_places("gripper"))] > 0
         self.switches[start + 1 : stop - 1] = (opening[1:] != opening[:-1]).sum(-1)
         self.switches[start] = 0.0

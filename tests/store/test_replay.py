@@ -49,6 +49,13 @@ def test_only_termination_ends_the_value(spec, make_episode, ends, last):
     np.testing.assert_array_equal(replay.mask[replay.all], [1, 1, 1, last])
 
 
+@pytest.mark.parametrize(("ends", "last"), [("terminated", 0.0), ("truncated", 0.0), ("", 1.0)])
+def test_where_it_is_asked_for_running_out_of_time_ends_it_too(spec, make_episode, ends, last):
+    replay = Replay(spec, 100, timeouts_end=True)
+    replay.add(make_episode(length=4, ends=ends))
+    np.testing.assert_array_equal(replay.mask[replay.all], [1, 1, 1, last])
+
+
 def test_a_correction_counts_on_both_sides_and_a_demonstration_only_on_the_persons(
     spec, make_episode
 ):
