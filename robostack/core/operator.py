@@ -49,6 +49,7 @@ class Style:
 
     reaction: int = 3  # ticks between seeing trouble and acting
     noise: float = 0.2  # standard deviation of the hand, in units of full action
+    speed: float = 1.0  # of the arm, as a share of what the expert would have; people are slower than scripts
     patience: int = 12  # ticks without progress that count as a stall
     progress: float = 0.003  # m nearer than ever before, or it is no progress
     retreat: float = 0.02  # m farther than the nearest so far counts as moving away
@@ -61,6 +62,7 @@ class Style:
         for name in ("reaction", "noise", "progress", "retreat", "budget"):
             value = getattr(self, name)
             require(value >= 0, f"person.{name}", value, "at least 0")
+        require(0 < self.speed <= 1, "person.speed", self.speed, "more than 0, at most 1")
         for name in ("patience", "correction", "memory"):
             value = getattr(self, name)
             require(value >= 1, f"person.{name}", value, "at least 1")
@@ -162,6 +164,6 @@ class ScriptedPerson:
 
     def _by_hand(self, wish: np.ndarray) -> np.ndarray:
         """The arm by a hand that trembles; a gripper by a button, which does not, and is open or closed."""
-        arm, buttons = wish[:ARM], wish[ARM:]
+        arm, buttons = self.style.speed * wish[:ARM], wish[ARM:]
         arm = np.clip(arm + self._rng.normal(0.0, self.style.noise, arm.shape), -1.0, 1.0)
         return np.concatenate([arm, np.where(buttons < 0.0, -1.0, 1.0)])

@@ -42,6 +42,19 @@ def test_a_hand_trembles_but_the_button_of_a_gripper_does_not():
     assert np.array_equal(actions[:, 6:], [[-1.0, 1.0]] * 50)
 
 
+def test_a_slow_person_moves_the_arm_less_the_same_way_and_the_gripper_as_ever():
+    class Pinching:
+        def act(self, terms):
+            return np.array([0.8, -0.4, 0.0, 0.0, 0.0, 0.2, -1.0])
+
+    slow, fast = (ScriptedPerson(Pinching, Style(noise=0.0, speed=speed)) for speed in (0.5, 1.0))
+    for operator in (slow, fast):
+        operator.begin("demonstration", 0)
+    action, whole = slow.act(terms(0.1)), fast.act(terms(0.1))
+    assert action is not None and whole is not None
+    assert np.allclose(action[:6], 0.5 * whole[:6]) and action[6] == whole[6]
+
+
 def test_progress_is_judged_by_what_the_task_says_is_left():
     for left, is_helped in ((lambda terms: -terms["target_error"][0], False), (None, True)):
         operator = ScriptedPerson(Forward, Style(noise=0.0), left=left)
