@@ -39,6 +39,7 @@ class Changed:
     gear: float = 60.0  # rad/s^2 at full action
     damping: float = 2.0  # 1/s
     delay: int = 0  # control steps from an action to its effect
+    offset: tuple[float, float] = (0.0, 0.0)  # m, of where the point is seen from where it is
 
 
 @dataclass
@@ -65,7 +66,8 @@ class Arms:
     def observe(self) -> np.ndarray:
         """(B, 10) float32."""
         tip = self.tip
-        parts = [np.cos(self.q), np.sin(self.q), 0.1 * self.dq, 10 * tip, 10 * (self.goal - tip)]
+        far = self.goal + self.cell.offset - tip
+        parts = [np.cos(self.q), np.sin(self.q), 0.1 * self.dq, 10 * tip, 10 * far]
         return np.concatenate(parts, -1).astype(np.float32)
 
     def step(self, action: np.ndarray) -> np.ndarray:
