@@ -19,7 +19,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def measure(given: argparse.Namespace) -> list[Row]:
-    spec, config = observe.spec_of(catalog.task("peg_insert")), Config()
+    spec, config = observe.spec_of(catalog.task("peg_insert")), Config(n_step=1)
     assert (config.widths, config.critics, config.batch) == ((256, 256), 2, 256)
     episodes = made_up.episodes(spec, 170)
     learner = Learner(spec, config, seed=0)

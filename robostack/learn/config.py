@@ -54,6 +54,7 @@ class Config:
     batch: int = 256  # rows per update, half of them the person's
     critic_updates: int = 2  # per learner step
     discount: float = 0.97
+    n_step: int = 5  # steps whose rewards are summed before a value takes over
     rate: float = 3e-4  # Adam, all networks
     target_rate: float = 0.005  # of the moving average that makes the target critics
     served_rate: float = 0.005  # of the moving average of the actor that acts
@@ -96,6 +97,7 @@ class Config:
         is_even = self.batch >= 2 and self.batch % 2 == 0
         needs(is_even, "batch", "an even number: half of it is the person's")
         needs(self.critic_updates >= 1, "critic_updates", "at least 1")
+        needs(self.n_step >= 1, "n_step", "at least 1")
         needs(0 < self.discount < 1, "discount", "between 0 and 1")
         needs(self.rate > 0, "rate", "more than 0")
         for name in ("target_rate", "served_rate"):

@@ -66,6 +66,8 @@ def learner_step(
         config.pad,
         algorithm.person_only,
         algorithm.horizon,
+        config.n_step,
+        config.discount,
     )
     if mesh is not None:
         batches = jax.lax.with_sharding_constraint(batches, NamedSharding(mesh, P(None, ROWS)))

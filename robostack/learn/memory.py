@@ -36,6 +36,7 @@ class Memory(NamedTuple):
     mask: jax.Array  # (N,)
     switches: jax.Array  # (N,)
     ahead: jax.Array  # (N,) int32 how many rows of the person follow one of theirs without a gap
+    following: jax.Array  # (N,) int32 how many rows that may be drawn follow each of them without a gap
     person: jax.Array  # (N,) int32 rows of prior data: where the person acted; `counts[0]` count
     practice: jax.Array  # (N,) int32 rows of practice, the first `counts[1]` count
     counts: jax.Array  # (2,) int32
@@ -49,11 +50,15 @@ def sample(
     pad: int = 4,
     person_only: bool = False,
     horizon: int = 0,
+    n_step: int = 1,
+    discount: float = 1.0,
 ) -> Batch:
     """Batches (updates, rows, ...): first half the person's transitions, second half practice. RLPD, section 4.1.
 
     Every one of the updates has both halves. While one of the two is empty, both halves come from the other. With
     `person_only` all rows are the person's; with a `horizon` their actions are chunks (updates, rows, horizon, m).
+    With `n_step` above 1 a row is that many steps, fewer where the episode ends: their discounted rewards and
+    switches, and the observation after the last of them.
     """
     keys = jax.random.split(key)
     person, practice = memory.counts
@@ -62,14 +67,26 @@ def sample(
     second = _draw(keys[1], jnp.where(practice > 0, 1, 0), memory, (updates, rows - half))
     index = jnp.concatenate([first, second], 1)
     now, then = jax.random.split(jax.random.fold_in(key, 1))
+    further = jnp.minimum(n_step - 1, memory.following[index])
+    last = index + further
     return Batch(
         observation=_seen(memory, index, now, pad),
         action=_chunks(memory, index, horizon) if horizon else memory.action[index],
-        reward=memory.reward[index],
-        mask=memory.mask[index],
-        switches=memory.switches[index],
-        next_observation=_seen(memory, index + 1, then, pad),
+        reward=_summed(memory.reward, index, further, n_step, discount),
+        mask=memory.mask[last] * discount ** further.astype(jnp.float32),
+        switches=_summed(memory.switches, index, further, n_step, discount),
+        next_observation=_seen(memory, last + 1, then, pad),
     )
+
+
+def _summed(
+    values: jax.Array, index: jax.Array, further: jax.Array, n_step: int, discount: float
+) -> jax.Array:
+    """Sum of values (N,) at each index and the `further` rows after it, each counting `discount` of the one before."""
+    total = values[index]
+    for step in range(1, n_step):
+        total += jnp.where(step <= further, discount**step * values[index + step], 0.0)
+    return total
 
 
 def _draw(key: jax.Array, which: jax.Array, memory: Memory, shape: tuple[int, int]) -> jax.Array:
@@ -155,6 +172,7 @@ class DeviceReplay:
             mask=jnp.zeros(size),
             switches=jnp.zeros(size),
             ahead=jnp.zeros(size, jnp.int32),
+            following=jnp.zeros(size, jnp.int32),
             person=jnp.zeros(size, jnp.int32),
             practice=jnp.zeros(size, jnp.int32),
             counts=jnp.zeros(2, jnp.int32),
@@ -185,6 +203,7 @@ class DeviceReplay:
         person, practice = replay.prior, replay.practice
         self.memory = self.memory._replace(
             ahead=jnp.asarray(_ahead(person, replay.capacity)),
+            following=jnp.asarray(_ahead(replay.all, replay.capacity)),
             person=_filled(person, replay.capacity),
             practice=_filled(practice, replay.capacity),
             counts=jnp.array([len(person), len(practice)], jnp.int32),

@@ -3,8 +3,12 @@
 One learner step is `critic_updates` critic updates and one update of actor and temperature, in one jitted call.
 Deviations from RLPD, on purpose: no entropy in the backup; targets are clipped to what a return can be, since a
 single reward of 1 ends the episode; a small term keeps the actor near what the person did (`imitation`), without
-which the first thousands of steps are spent on forgetting the demonstrations; what acts is a moving average of the
-actor, since the newest weights now and then fail where those before and after succeed.
+which the first thousands of steps are spent on forgetting the demonstrations; returns are summed over `n_step` steps
+(Sutton and Barto, section 7.1), uncorrected for who acted in them, so that a value that has nothing under it fades so
+many times faster; what acts is a moving average of the
+actor, since the newest weights now and then fail where those before and after succeed. Where there are grippers, the
+arm's critic sees their entries too, in a target and for the actor the choice that is worth most: without them it
+judges the arm by whatever the grippers did in the memory, half of which a person did, and values grow too high.
 """
 
 from dataclasses import dataclass
@@ -29,9 +33,9 @@ class Batch(NamedTuple):
 
     observation: Observation  # of leaves (B, ...)
     action: jax.Array  # (B, m)
-    reward: jax.Array  # (B,)
-    mask: jax.Array  # (B,) 0 where nothing that follows counts
-    switches: jax.Array  # (B,) grippers that the action switched
+    reward: jax.Array  # (B,) of the steps up to the next observation, discounted
+    mask: jax.Array  # (B,) 0 where nothing that follows counts, else what one step's discount leaves to multiply
+    switches: jax.Array  # (B,) grippers that were switched in these steps, discounted
     next_observation: Observation
 
 
@@ -99,8 +103,8 @@ class Sac:
         eyes_key, choice_key = jax.random.split(jax.random.fold_in(critic_key, 1))
         eyes = dict(self.network.eyes.init(eyes_key, observation))
         seen = self.network.eyes.apply(eyes, observation)
-        arm = jnp.zeros(len(self._arm))
-        members = dict(jax.vmap(lambda k: self._critic.init(k, seen, arm))(keys))
+        action = jnp.zeros(self.spec.action_size)
+        members = dict(jax.vmap(lambda k: self._critic.init(k, seen, action))(keys))
         critic = {"eyes": eyes, "members": members}
         if len(self._grippers):
             critic["choice"] = dict(self.network.choice(self.spec).init(choice_key, seen))
@@ -155,7 +159,7 @@ class Sac:
         )
 
     def values(self, critic: dict, seen: jax.Array, action: jax.Array) -> jax.Array:
-        """(critics, B) values of what was seen (B, d) and the arm's actions (B, arm)."""
+        """(critics, B) values of what was seen (B, d) and of actions (B, m), grippers' entries and all."""
         one = jax.vmap(self._critic.apply, (None, 0, 0))
         return jnp.asarray(jax.vmap(one, (0, None, None))(critic["members"], seen, action))
 
@@ -163,6 +167,15 @@ class Sac:
         """(B, choices) values of the grippers' choices."""
         one = self.network.choice(self.spec).apply
         return jnp.asarray(jax.vmap(one, (None, 0))(critic["choice"], seen))
+
+    def whole(self, critic: dict, seen: jax.Array, arm: jax.Array) -> jax.Array:
+        """(B, m) actions of which the arm's part is given (B, arm), with the choice that is worth most."""
+        if not len(self._grippers):
+            return arm
+        action = jnp.zeros((len(arm), self.spec.action_size)).at[:, self._arm].set(arm)
+        best = jnp.argmax(self.choices(critic, seen), -1)
+        entries = jnp.asarray(gripper.entries(len(self._grippers)))
+        return action.at[:, self._grippers].set(entries[best])
 
     @partial(jax.jit, static_argnums=0, donate_argnums=1)
     def update(self, state: LearnerState, batches: Batch) -> tuple[LearnerState, dict]:
@@ -199,7 +212,7 @@ class Sac:
         config = self.config
         act_key, subset_key = jax.random.split(key)
         mean, log_std = self.distribution(state.actor, batch.next_observation)
-        action, log_prob = sample_action(mean, log_std, act_key)
+        arm, log_prob = sample_action(mean, log_std, act_key)
         subset = state.target
         if config.target_critics < config.critics:
             drawn = jax.random.choice(
@@ -208,6 +221,8 @@ class Sac:
             members = jax.tree.map(lambda leaf: leaf[drawn], state.target["members"])
             subset = {**state.target, "members": members}
         seen = self.see(state.target, batch.next_observation)
+        chosen = self.see(state.critic, batch.next_observation)
+        action = self.whole(state.critic, chosen, arm)
         value = jnp.min(self.values(subset, seen, action), 0)
         if config.entropy_backup:
             value = value - jnp.exp(state.log_temperature) * log_prob
@@ -218,7 +233,7 @@ class Sac:
         """(B,) squared distance of the critics' values to their target, mean over the critics. Moves nothing."""
         target = self.target_value(state, batch, key)
         seen = self.see(state.critic, batch.observation)
-        values = self.values(state.critic, seen, batch.action[:, self._arm])
+        values = self.values(state.critic, seen, batch.action)
         return jnp.mean((values - target[None]) ** 2, 0)
 
     def choice_target(self, state: LearnerState, batch: Batch) -> jax.Array:
@@ -241,7 +256,7 @@ class Sac:
 
         def loss_of(critic):
             seen = self.see(critic, batch.observation)
-            values = self.values(critic, seen, batch.action[:, self._arm])
+            values = self.values(critic, seen, batch.action)
             # Sum over members: each learns as if it were alone.
             loss = jnp.sum(jnp.mean((values - target[None]) ** 2, -1))
             if worth is not None:
@@ -274,7 +289,8 @@ class Sac:
 
         def loss_of(actor):
             mean, log_std = self.distribution(actor, batch.observation)
-            action, log_prob = sample_action(mean, log_std, key)
+            arm, log_prob = sample_action(mean, log_std, key)
+            action = self.whole(state.critic, seen, arm)
             value = jnp.mean(self.values(state.critic, seen, action), 0)
             loss = jnp.mean(temperature * log_prob - value)
             if self.config.imitation:

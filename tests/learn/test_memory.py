@@ -73,6 +73,49 @@ def test_only_the_tasks_end_masks(filled):
     assert cut.any() and (mask[cut] == 1.0).all()  # the time limit bootstraps
 
 
+@pytest.mark.parametrize("n_step", [1, 3, 7])
+def test_a_row_is_so_many_steps_and_fewer_where_the_episode_ends(spec, n_step):
+    replay, discount = Replay(spec, 200), 0.9
+    rng = np.random.default_rng(0)
+    for index in range(4):
+        episode = make_episode(spec, index, "practice", 12, is_success=index % 2 == 0)
+        steps = tuple(replace(step, reward=float(rng.normal())) for step in episode.steps)
+        replay.add(replace(episode, steps=steps))
+    device = DeviceReplay(replay, network_of(spec, SMALL))
+    device.sync()
+    batch = sample(device.memory, jax.random.key(0), 4, 64, n_step=n_step, discount=discount)
+    first = np.asarray(batch.observation[NUMBERS][..., :2]).reshape(-1, 2).astype(int)
+    after = np.asarray(batch.next_observation[NUMBERS][..., :2]).reshape(-1, 2).astype(int)
+    rows = {tuple(replay.frames[row, :2].astype(int)): row for row in replay.all}
+    assert len({tuple(each) for each in first}) > 40  # the last steps of episodes among them
+    rewards, masks = np.asarray(batch.reward).ravel(), np.asarray(batch.mask).ravel()
+    for (index, step), then, reward, mask in zip(first, after, rewards, masks, strict=True):
+        count = min(n_step, 12 - step)
+        assert tuple(then) == (index, step + count)
+        row = rows[index, step]
+        expected = sum(discount**k * replay.reward[row + k] for k in range(count))
+        assert reward == pytest.approx(expected, abs=1e-5)
+        assert mask == pytest.approx(replay.mask[row + count - 1] * discount ** (count - 1))
+
+
+def test_steps_that_cannot_be_learned_from_are_in_no_sum(spec):
+    replay, episode = Replay(spec, 50), make_episode(spec, 0, "practice", 10)
+    episode.observations[5] = np.nan  # seen by step 5, and reached by step 4
+    replay.add(episode)
+    device = DeviceReplay(replay, network_of(spec, SMALL))
+    device.sync()
+    batch = sample(device.memory, jax.random.key(0), 4, 64, n_step=3, discount=0.9)
+    seen = {
+        (int(now), int(then))
+        for now, then in zip(
+            np.asarray(batch.observation[NUMBERS][..., 1]).ravel(),
+            np.asarray(batch.next_observation[NUMBERS][..., 1]).ravel(),
+            strict=True,
+        )
+    }
+    assert seen == {(0, 3), (1, 4), (2, 4), (3, 4), (6, 9), (7, 10), (8, 10), (9, 10)}
+
+
 def test_demonstrations_alone_fill_both_halves(spec):
     replay = Replay(spec, 200)
     replay.add(make_episode(spec, 0, "demonstration", 20))

@@ -16,8 +16,9 @@ from robostack.learn.sac import Sac
 from tests.learn.conftest import SMALL, make_episode
 
 # Compiled, not op by op.
-DISTRIBUTION, SEE, VALUES = (
-    jax.jit(function, static_argnums=0) for function in (Sac.distribution, Sac.see, Sac.values)
+DISTRIBUTION, SEE, VALUES, WHOLE = (
+    jax.jit(function, static_argnums=0)
+    for function in (Sac.distribution, Sac.see, Sac.values, Sac.whole)
 )
 RULE, BANDIT = Ratio("rule", span=3), Ratio("bandit", span=3)
 EPISODES = st.lists(
@@ -186,14 +187,16 @@ def test_the_held_out_error_is_the_mean_over_those_transitions_and_moves_nothing
         at = rows[first : first + SMALL.batch]
         mean, log_std = DISTRIBUTION(sac, state.actor, device.observations(at + 1))
         noise = jax.random.normal(jax.random.split(keys[number])[0], mean.shape)
-        action = np.tanh(mean + np.exp(log_std) * noise)
+        arm = np.tanh(mean + np.exp(log_std) * noise)
+        after_seen = SEE(sac, state.critic, device.observations(at + 1))
+        action = WHOLE(sac, state.critic, after_seen, arm)
         after = VALUES(
             sac, state.target, SEE(sac, state.target, device.observations(at + 1)), action
         )
         target = learner.replay.reward[at] + SMALL.discount * learner.replay.mask[at] * np.min(
             np.asarray(after), 0
         )
-        made = learner.replay.action[at][:, sac._arm]
+        made = learner.replay.action[at]
         seen = SEE(sac, state.critic, device.observations(at))
         values = np.asarray(VALUES(sac, state.critic, seen, made))
         expected += [*((values - np.clip(target, 0.0, 1.0)) ** 2).mean(0)]

@@ -10,10 +10,10 @@ import pytest
 from robostack.core.errors import BadValue
 from robostack.learn.nets import NUMBERS, sample_action
 from robostack.learn.sac import Batch, Config, Sac
-from tests.learn.conftest import SMALL, M, N
+from tests.learn.conftest import SMALL, SPECS, M, N
 
 # Compiled once for each spec and config, not op by op.
-CRITIC, ACTOR, TARGET, INIT, DISTRIBUTION, SEE, VALUES = (
+CRITIC, ACTOR, TARGET, INIT, DISTRIBUTION, SEE, VALUES, WHOLE = (
     jax.jit(function, static_argnums=0)
     for function in (
         Sac._update_critic,
@@ -23,6 +23,7 @@ CRITIC, ACTOR, TARGET, INIT, DISTRIBUTION, SEE, VALUES = (
         Sac.distribution,
         Sac.see,
         Sac.values,
+        Sac.whole,
     )
 )
 
@@ -96,13 +97,33 @@ def test_target_is_reward_where_the_task_ended_and_bootstraps_elsewhere(any_spec
     key = jax.random.key(2)
     target = np.asarray(TARGET(sac, state, batch, key))
     mean, log_std = DISTRIBUTION(sac, state.actor, batch.next_observation)
-    action, _ = sample_action(mean, log_std, jax.random.split(key)[0])
+    arm, _ = sample_action(mean, log_std, jax.random.split(key)[0])
+    action = WHOLE(sac, state.critic, SEE(sac, state.critic, batch.next_observation), arm)
     seen = SEE(sac, state.target, batch.next_observation)
     value = np.asarray(VALUES(sac, state.target, seen, action)).min(0)
     assert target[0] == 1.0  # terminated: the reward alone
     assert target[1:] == pytest.approx(
         SMALL.discount * value[1:], abs=1e-6
     )  # truncated or going on
+
+
+def test_the_arms_action_is_judged_with_the_choice_of_the_grippers_that_is_worth_most():
+    sac = Sac(SPECS["gripper"], replace(SMALL, return_bounds=(-1e9, 1e9)))
+    state = INIT(sac, jax.random.key(0))
+    batch, key = random_batch(sac.spec, jax.random.key(1)), jax.random.key(2)
+    arm, _ = sample_action(
+        *DISTRIBUTION(sac, state.actor, batch.next_observation), jax.random.split(key)[0]
+    )
+    seen = SEE(sac, state.target, batch.next_observation)
+    for choice, entry in enumerate((-1.0, 1.0)):
+        # The last layer says nothing but that this choice is best, wherever the cell is.
+        layers = state.critic["choice"]["params"]
+        last = {"kernel": 0.0 * layers["Dense_0"]["kernel"], "bias": jax.nn.one_hot(choice, 2)}
+        sure = {**state.critic, "choice": {"params": {**layers, "Dense_0": last}}}
+        action = np.concatenate([arm, np.full((len(arm), 1), entry)], -1)
+        value = np.asarray(VALUES(sac, state.target, seen, action)).min(0)
+        target = np.asarray(TARGET(sac, state._replace(critic=sure), batch, key))
+        assert target[1:] == pytest.approx(SMALL.discount * value[1:], abs=1e-6)
 
 
 def test_no_entropy_in_the_backup_unless_asked(any_spec):
@@ -144,7 +165,8 @@ def test_random_subset_of_targets_is_drawn_without_replacement(any_spec):
         act_key, _ = jax.random.split(key)
         mean, log_std = DISTRIBUTION(sac, state.actor, batch.next_observation)
         seen = SEE(sac, state.target, batch.next_observation)
-        action = sample_action(mean, log_std, act_key)[0]
+        arm = sample_action(mean, log_std, act_key)[0]
+        action = WHOLE(sac, state.critic, SEE(sac, state.critic, batch.next_observation), arm)
         values = np.sort(VALUES(sac, state.target, seen, action), 0)
         got = np.asarray(TARGET(sac, state, batch, key))[1:] / config.discount
         # Four different ones of five: the least, or, where it was left out, the second least.
@@ -211,7 +233,7 @@ def test_layer_norm_keeps_values_of_absurd_actions_finite_and_small(any_spec):
     sac = Sac(any_spec, SMALL)
     state = INIT(sac, jax.random.key(0))
     seen = SEE(sac, state.critic, random_batch(any_spec, jax.random.key(1), 1).observation)
-    value = VALUES(sac, state.critic, seen, jnp.full((1, len(sac._arm)), 1e6))
+    value = VALUES(sac, state.critic, seen, jnp.full((1, any_spec.action_size), 1e6))
     assert np.abs(np.asarray(value)).max() < 100.0
 
 
