@@ -1,6 +1,7 @@
 """A.1 and A.2: what `robostack demo` learns on three seeds, and how long its training takes. Half an hour or more."""
 
 import argparse
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -35,7 +36,9 @@ class Outcome:
 def arguments(parser: argparse.ArgumentParser, seeds: int = SEEDS) -> None:
     parser.add_argument("--seeds", type=int, nargs="+", default=list(range(seeds)))
     parser.add_argument(
-        "--runs", type=Path, help="where run folders go; a temporary folder unless given"
+        "--runs",
+        type=Path,
+        help="where run folders go, a temporary folder unless given; one that is there already is not made again",
     )
 
 
@@ -61,18 +64,27 @@ def play_all(
 
 
 def play(seed: int, runs: Path, *words: str) -> Outcome:
-    """Runs a door that trains as users do; its output stays beside its run folder."""
-    runs.mkdir(parents=True, exist_ok=True)
-    before, start = set(runs.iterdir()), time.monotonic()
-    command = [sys.executable, "-m", "robostack", *words, "--seed", str(seed), "--runs", str(runs)]
-    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-    minutes = (time.monotonic() - start) / 60
-    last = (done.stdout.strip().splitlines() or ["no output"])[-1]
-    made = [path for path in set(runs.iterdir()) - before if (path / "config.json").exists()]
-    if done.returncode or len(made) != 1:
-        return Outcome(seed, 0, minutes, f"status {done.returncode}, {last}")
-    (made[0] / "said.txt").write_text(done.stdout)
-    return outcome_of(seed, Run.open(made[0]))
+    """Runs a door that trains as users do; its output stays beside its run folder. Not again where it is there."""
+    place = runs / f"seed-{seed}"
+    said, asked = place / "said.txt", " ".join(words)
+    if not (said.exists() and said.read_text().splitlines()[0] == asked):
+        shutil.rmtree(place, ignore_errors=True)
+        place.mkdir(parents=True)
+        start = time.monotonic()
+        command = [sys.executable, "-m", "robostack", *words, "--seed", str(seed)]
+        done = subprocess.run(
+            [*command, "--runs", str(place)],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        if done.returncode:
+            minutes = (time.monotonic() - start) / 60
+            last = (done.stdout.strip().splitlines() or ["no output"])[-1]
+            return Outcome(seed, 0, minutes, f"status {done.returncode}, {last}")
+        said.write_text(f"{asked}\n{done.stdout}")
+    (made,) = (path.parent for path in place.glob("*/config.json"))
+    return outcome_of(seed, Run.open(made))
 
 
 def outcome_of(seed: int, run: Run) -> Outcome:

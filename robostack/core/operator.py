@@ -49,7 +49,9 @@ class Style:
 
     reaction: int = 3  # ticks between seeing trouble and acting
     noise: float = 0.2  # standard deviation of the hand, in units of full action
-    speed: float = 1.0  # of the arm, as a share of what the expert would have; people are slower than scripts
+    speed: float = (
+        1.0  # of the arm, as a share of what the expert would have; people are slower than scripts
+    )
     patience: int = 12  # ticks without progress that count as a stall
     progress: float = 0.003  # m nearer than ever before, or it is no progress
     retreat: float = 0.02  # m farther than the nearest so far counts as moving away

@@ -36,7 +36,9 @@ class Memory(NamedTuple):
     mask: jax.Array  # (N,)
     switches: jax.Array  # (N,)
     ahead: jax.Array  # (N,) int32 how many rows of the person follow one of theirs without a gap
-    following: jax.Array  # (N,) int32 how many rows that may be drawn follow each of them without a gap
+    following: (
+        jax.Array
+    )  # (N,) int32 how many rows that may be drawn follow each of them without a gap
     person: jax.Array  # (N,) int32 rows of prior data: where the person acted; `counts[0]` count
     practice: jax.Array  # (N,) int32 rows of practice, the first `counts[1]` count
     counts: jax.Array  # (2,) int32

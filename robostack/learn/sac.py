@@ -34,7 +34,9 @@ class Batch(NamedTuple):
     observation: Observation  # of leaves (B, ...)
     action: jax.Array  # (B, m)
     reward: jax.Array  # (B,) of the steps up to the next observation, discounted
-    mask: jax.Array  # (B,) 0 where nothing that follows counts, else what one step's discount leaves to multiply
+    mask: (
+        jax.Array
+    )  # (B,) 0 where nothing that follows counts, else what one step's discount leaves to multiply
     switches: jax.Array  # (B,) grippers that were switched in these steps, discounted
     next_observation: Observation
 
