@@ -1,14 +1,14 @@
 """Soft actor-critic from prior data: RLPD (Ball et al., arXiv 2302.02948) as HIL-SERL runs it (arXiv 2410.21845).
 
 One learner step is `critic_updates` critic updates and one update of actor and temperature, in one jitted call.
-Deviations from RLPD, on purpose: no entropy in the backup; targets are clipped to what a return can be, since a
-single reward of 1 ends the episode; a small term keeps the actor near what the person did (`imitation`), without
-which the first thousands of steps are spent on forgetting the demonstrations; returns are summed over `n_step` steps
-(Sutton and Barto, section 7.1), uncorrected for who acted in them, so that a value that has nothing under it fades so
-many times faster; what acts is a moving average of the
-actor, since the newest weights now and then fail where those before and after succeed. Where there are grippers, the
-arm's critic sees their entries too, in a target and for the actor the choice that is worth most: without them it
-judges the arm by whatever the grippers did in the memory, half of which a person did, and values grow too high.
+Deviations from RLPD, on purpose. No entropy is in the backup. Targets are clipped to what a return can be, since a
+single reward of 1 ends the episode. A small term keeps the actor near what the person did (`imitation`), without
+which the first thousands of steps are spent on forgetting the demonstrations. Returns are summed over `n_step` steps
+(Sutton and Barto, section 7.1), uncorrected for who acted in them, so that a value with nothing under it fades so
+many times faster. What acts is a moving average of the actor, since the newest weights now and then fail where those
+before and after succeed. The arm's critic sees the grippers' entries too, in targets and for the actor those of the
+choice that is worth most: without them it judges the arm by whatever the grippers did in the memory, half of which a
+person did, and values grow too high.
 """
 
 from dataclasses import dataclass

@@ -111,9 +111,8 @@ def test_the_arms_action_is_judged_with_the_choice_of_the_grippers_that_is_worth
     sac = Sac(SPECS["gripper"], replace(SMALL, return_bounds=(-1e9, 1e9)))
     state = INIT(sac, jax.random.key(0))
     batch, key = random_batch(sac.spec, jax.random.key(1)), jax.random.key(2)
-    arm, _ = sample_action(
-        *DISTRIBUTION(sac, state.actor, batch.next_observation), jax.random.split(key)[0]
-    )
+    mean, log_std = DISTRIBUTION(sac, state.actor, batch.next_observation)
+    arm, _ = sample_action(mean, log_std, jax.random.split(key)[0])
     seen = SEE(sac, state.target, batch.next_observation)
     for choice, entry in enumerate((-1.0, 1.0)):
         # The last layer says nothing but that this choice is best, wherever the cell is.
