@@ -106,7 +106,9 @@ def compare(task: str, seed: int, runs: Path, extra: Sequence[str]) -> dict[str,
 
 def play(folder: Path, method: str, settings: Sequence[str]) -> Outcome:
     """One whole run, as `robostack train` makes it; or what became of it, where it is there already."""
-    config = configs.override(RunConfig(), (*settings, f"method={method}"))
+    said = (*settings, f"method={method}")
+    task = configs.override(RunConfig(), said).task
+    config = configs.override(configs.of_task(task), said)
     place = folder / f"{method}-{config.seed}"
     done = [path.parent for path in place.glob("*/config.json") if _is_done(path.parent, config)]
     if not done:

@@ -4,13 +4,14 @@ import argparse
 
 import numpy as np
 
-from robostack.config import RunConfig, add_choices, chosen
+from robostack.config import RunConfig
 from robostack.core import observe
 from robostack.core.errors import BadValue
 from robostack.core.guard import Guard
 from robostack.core.loop import Loop, StillPolicy
 from robostack.core.operator import ScriptedPerson, Style
 from robostack.core.plant import GuardedPlant
+from robostack.flags import add_choices, chosen
 from robostack.twin.plant import TwinPlant
 
 STARTS = 50  # setups tried

@@ -1,6 +1,5 @@
 """What a run is asked to do: typed, with units and defaults, from flags, a YAML file, or a run folder."""
 
-import argparse
 import math
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
@@ -201,15 +200,21 @@ def from_dict(data: Mapping[str, Any]) -> RunConfig:
     return _filled(RunConfig(), data, "")
 
 
-def from_file(path: Path) -> RunConfig:
-    """A YAML file with some of the fields. Raises Unavailable, BadValue or UnknownName."""
+def of_task(name: str) -> RunConfig:
+    """What a run of this task begins with: tasks/<name>/train.yaml where there is one. Raises UnknownName."""
+    path = catalog.task(name).scene.parent / "train.yaml"
+    return replace(from_file(path) if path.exists() else RunConfig(), task=name)
+
+
+def from_file(path: Path, base: RunConfig | None = None) -> RunConfig:
+    """`base` with the fields that are in a YAML file. Raises Unavailable, BadValue or UnknownName."""
     try:
         data = _yaml(path.read_bytes(), str(path))
     except OSError as error:
         raise Unavailable(f"cannot read {path}: {error.strerror}") from None
     if not isinstance(data, Mapping):
         raise BadValue(f"{path} holds {type(data).__name__}, expected fields like `task: reach`")
-    return from_dict(data)
+    return _filled(base or RunConfig(), data, "")
 
 
 def override(config: RunConfig, settings: Iterable[str]) -> RunConfig:
@@ -222,39 +227,6 @@ def override(config: RunConfig, settings: Iterable[str]) -> RunConfig:
         for part in reversed(name.split(".")):
             nested = {part: nested}
         config = _filled(config, nested, "")
-    return config
-
-
-def add_choices(parser: argparse.ArgumentParser) -> None:
-    """The flags that name a cell and change a run, the same for every door."""
-    parser.add_argument("name", nargs="?", metavar="task", help="folder in tasks/")
-    parser.add_argument("--task", default=None, help="the same")
-    parser.add_argument("--robot", default=None, help="folder in robots/")
-    parser.add_argument("--seed", type=int, default=None)
-    parser.add_argument("--observe", default=None, help="what the policy sees: state or cameras")
-    parser.add_argument(
-        "--config", type=Path, default=None, metavar="FILE", help="YAML with any fields of a run"
-    )
-    parser.add_argument(
-        "--set",
-        action="append",
-        default=[],
-        metavar="NAME=VALUE",
-        help="any field, for example options.clearance=0.0005 or learner.batch=128",
-    )
-
-
-def chosen(arguments: argparse.Namespace) -> RunConfig:
-    """The run config that the flags make. Raises RobostackError."""
-    config = from_file(arguments.config) if arguments.config else RunConfig()
-    if arguments.name and arguments.task not in (None, arguments.name):
-        raise BadValue(f"got task {arguments.name} and --task {arguments.task}; say one of them")
-    flags = {name: getattr(arguments, name) for name in ("task", "robot", "seed", "observe")}
-    flags["task"] = arguments.name or arguments.task
-    config = replace(config, **{name: value for name, value in flags.items() if value is not None})
-    config = override(config, arguments.set)
-    config.load_robot()  # names are wrong now rather than minutes later
-    config.load_task()
     return config
 
 

@@ -10,7 +10,7 @@ from typing import NamedTuple
 from rich.console import Console
 from rich.progress import track
 
-from robostack import config as configs
+from robostack import flags
 from robostack.config import RunConfig
 from robostack.core.errors import BadValue, RobostackError, require
 from robostack.core.spec import Spec
@@ -47,7 +47,7 @@ def main(argv: list[str] | None = None) -> int:
     help = "a new folder, for the parameters and the numbers of learning"
     parser.add_argument("--out", type=Path, required=True, metavar="FOLDER", help=help)
     parser.add_argument("--steps", type=int, default=STEPS, help=f"learner steps, {STEPS}")
-    configs.add_choices(parser)
+    flags.add_choices(parser)
     arguments = parser.parse_intermixed_args(argv)  # a task may come after flags
     require(arguments.steps >= 1, "--steps", arguments.steps, "at least 1")
     out = arguments.out
@@ -112,7 +112,7 @@ def _config(arguments: argparse.Namespace, log: Log) -> RunConfig:
         names = ",".join(view.name for view in views)
         arguments.observe = "cameras"
         arguments.set = [f"cameras=[{names}]", *arguments.set]
-    config = configs.chosen(arguments)
+    config = flags.chosen(arguments)
     for name in ("task", "robot"):
         if (got := getattr(header, name)) != getattr(config, name):
             raise BadValue(f"{log.paths[0]} is of {name} {got}, not {getattr(config, name)}")

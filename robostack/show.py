@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from robostack.config import RunConfig, add_choices, chosen
+from robostack.config import RunConfig
 from robostack.core import clock, observe
 from robostack.core.errors import Unavailable, require
 from robostack.core.guard import Guard
@@ -15,6 +15,7 @@ from robostack.core.plant import GuardedPlant
 from robostack.core.spec import Spec
 from robostack.core.task import Expert
 from robostack.film import film
+from robostack.flags import add_choices, chosen
 from robostack.twin.plant import TwinPlant
 from robostack.watch import watched
 

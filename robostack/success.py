@@ -12,8 +12,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import track
 
-from robostack import audit, contact, judging, label_page, probe
-from robostack import config as configs
+from robostack import audit, contact, flags, judging, label_page, probe
 from robostack.act import make_plant
 from robostack.core.errors import BadValue, RobostackError, require
 from robostack.core.success import Condition
@@ -44,7 +43,7 @@ def main(argv: list[str] | None = None) -> int:
     verb.add_argument("--episodes", type=int, default=80)
     help = "on the cell of the topics, not in a mirror in this process"
     verb.add_argument("--cell", action="store_true", help=help)
-    configs.add_choices(verb)
+    flags.add_choices(verb)
     verb.set_defaults(do=_collect)
     help = "says which frames show success: by the task's geometry, or by a person who watches"
     verb = verbs.add_parser("label", help=help, description=help)
@@ -109,7 +108,7 @@ def main(argv: list[str] | None = None) -> int:
 
 def _collect(arguments: argparse.Namespace) -> int:
     require(arguments.episodes >= 1, "--episodes", arguments.episodes, "at least 1")
-    config = replace(configs.chosen(arguments), plant="ros" if arguments.cell else "twin")
+    config = replace(flags.chosen(arguments), plant="ros" if arguments.cell else "twin")
     require(len(config.cameras) > 0, "cameras", list(config.cameras), "at least one")
     task, robot, folder = config.load_task(), config.load_robot(), arguments.folder
     _make(folder)

@@ -13,9 +13,10 @@ import yaml
 
 from robostack import beginnings, done, interrupts, link, retell
 from robostack import config as configs
-from robostack.config import RunConfig, add_choices, chosen
+from robostack.config import RunConfig
 from robostack.core import clock
 from robostack.core.errors import BadValue, RobostackError
+from robostack.flags import add_choices, chosen
 from robostack.log import Log
 from robostack.ros import environment, launch_file
 from robostack.ros.processes import NODE, Ended, ProcessGroup

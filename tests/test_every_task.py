@@ -5,6 +5,7 @@ from dataclasses import asdict, fields
 import numpy as np
 import pytest
 
+from robostack import config
 from robostack.core import catalog, lie, observe
 from robostack.core.errors import BadValue, UnknownName
 from robostack.core.guard import Guard
@@ -104,6 +105,13 @@ def test_unknown_option_lists_the_valid_ones(task):
     with pytest.raises(UnknownName) as caught:
         task.with_options(clarence=1.0)
     assert all(name in str(caught.value) for name in asdict(task.options))
+
+
+def test_a_tasks_own_choices_can_be_read_and_name_no_cell(task):
+    made = config.of_task(task.name)
+    usual = config.RunConfig(task=task.name)
+    for name in ("robot", "seed", "plant", "options", "success"):
+        assert getattr(made, name) == getattr(usual, name)
 
 
 def test_unknown_task_lists_the_valid_ones():

@@ -1,6 +1,5 @@
 """The command line: names every choice, and answers mistakes with one line and a status."""
 
-import argparse
 import ast
 import os
 import re
@@ -111,36 +110,6 @@ def test_bad_value_says_what_was_expected(capsys, setting, says):
     assert status == 2 and err.count("\n") == 1 and says in err
 
 
-@pytest.mark.parametrize(
-    ("setting", "value"),
-    [
-        ("learner.rate=1e-4", 1e-4),  # YAML 1.1 reads a number without a point as text
-        ("steps=2e4", 20_000),
-        ("learner.return_bounds=[-1e-1,1]", (-0.1, 1.0)),
-        ("options.clearance=5e-4", {"clearance": 5e-4}),
-    ],
-)
-def test_numbers_are_read_as_people_write_them(setting, value):
-    made = config.override(RunConfig(), [setting])
-    for name in setting.partition("=")[0].split(".")[:2]:
-        made = made if isinstance(made, dict) else getattr(made, name)
-    assert made == value and type(made) is type(value)
-
-
-def test_config_survives_its_own_json():
-    made = config.override(
-        RunConfig(), ["task=reach", "learner.widths=[32,32]", "person.noise=0.5"]
-    )
-    assert config.from_dict(config.as_dict(made)) == made
-
-
-def test_config_file_and_settings_add_up(tmp_path):
-    path = tmp_path / "run.yaml"
-    path.write_text("task: reach\nlearner:\n  batch: 64\n")
-    made = config.override(config.from_file(path), ["learner.critics=4"])
-    assert (made.task, made.learner.batch, made.learner.critics) == ("reach", 64, 4)
-
-
 @pytest.mark.parametrize("verb", ["check", "train", "twin"])
 @pytest.mark.parametrize(
     ("content", "says"),
@@ -163,16 +132,6 @@ def test_bad_config_file_is_one_line_that_names_what_is_wrong(
         path.write_bytes(content)
     status, _, err = said(capsys, verb, "--config", str(path))
     assert status == 2 and err.count("\n") == 1 and says in err
-
-
-def test_flags_go_before_the_config_file_and_settings_before_flags(tmp_path):
-    path = tmp_path / "run.yaml"
-    path.write_text("task: reach\nseed: 3\nsteps: 7\n")
-    parser = argparse.ArgumentParser()
-    config.add_choices(parser)
-    words = ["--config", str(path), "--seed", "4", "--set", "steps=8", "--set", "robot=ur5e"]
-    made = config.chosen(parser.parse_args(words))
-    assert (made.task, made.seed, made.steps, made.robot) == ("reach", 4, 8, "ur5e")
 
 
 def test_no_run_draws_the_seeds_that_evaluate_begins_with():
