@@ -82,6 +82,9 @@ def parse(text: str) -> list[Row]:
 
 
 def command() -> str:
-    """How this process was started, without the flags that only change its output."""
+    """How this process was started, without the flags that only change its output and where its files go."""
     words = [word for word in sys.argv[1:] if word != "--json"]
+    if "--runs" in words:
+        at = words.index("--runs")
+        words[at : at + 2] = []
     return " ".join([f"python -m benchmarks.{Path(sys.argv[0]).stem}", *words])
