@@ -9,7 +9,8 @@ for name, value in {
     "MUJOCO_GL": "egl",
     "OMP_NUM_THREADS": "1",  # On small arrays a thread pool costs more than it gives.
     "OPENBLAS_NUM_THREADS": "1",
-    "XLA_FLAGS": "--xla_cpu_multi_thread_eigen=false",
+    # Most of the time of a test that learns goes to LLVM; small networks do not repay its optimizations.
+    "XLA_FLAGS": "--xla_cpu_multi_thread_eigen=false --xla_backend_optimization_level=0",
     "ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST",
     "ROS_PYTHON_CHECK_FIELDS": "1",  # Jazzy sends an int in a float field as 5e-324, silently.
     "AMENT_PREFIX_PATH": sys.prefix,  # The wheels do not set it, and ament_index needs it.

@@ -19,7 +19,8 @@ MIRROR_LAUNCH = "launch/mirror.launch.xml"
 CHECKOUT = Path(__file__).resolve().parents[2]
 # For processes beside a learner: on small arrays a thread pool costs more than it gives.
 ONE_THREAD = {
-    "XLA_FLAGS": "--xla_cpu_multi_thread_eigen=false",
+    # Beside what the user asks of XLA.
+    "XLA_FLAGS": f"{os.environ.get('XLA_FLAGS', '')} --xla_cpu_multi_thread_eigen=false".strip(),
     "OMP_NUM_THREADS": "1",
     "OPENBLAS_NUM_THREADS": "1",
 }
