@@ -31,7 +31,11 @@ def require_equal(made: dict[str, Any], wanted: dict[str, Any], path: Path) -> N
             continue
         if isinstance(was, dict) and isinstance(now, dict):
             part = next(key for key in {**was, **now} if was.get(key) != now.get(key))
-            name, was, now = f"{name}.{part}", was.get(part), now.get(part)
+            if part not in was:
+                raise RobostackError(
+                    f"{path} was made before there was {name}.{part}; start another run"
+                )
+            name, was, now = f"{name}.{part}", was[part], now.get(part)
         raise RobostackError(
             f"{path} was made with {name} {was}, the run's config.json has {now}; "
             "put it back, or start another run"

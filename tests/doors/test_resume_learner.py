@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 from benchmarks import resume
-from robostack import cli, report, view
+from robostack import choices, cli, report, view
 from robostack import config as configs
+from robostack.core.errors import RobostackError
 from robostack.learner import Training
 from robostack.store import params, state
 from robostack.store.episode import episode_paths, outcome, recover
@@ -104,6 +105,16 @@ def test_a_checkpoint_made_with_other_choices_is_one_line(copy, capsys):
     write_json(copy.path / "config.json", changed)
     assert cli.main(["learn", str(copy.path)]) == 2
     one_line(capsys, "was made with learner.batch 16, the run's config.json has 32; put it back")
+
+
+def test_a_checkpoint_from_before_there_was_a_choice_is_one_line(tmp_path):
+    wanted = choices.of(configs.from_dict({}))
+    made = {**wanted, "learner": {**wanted["learner"]}}
+    del made["learner"]["n_step"]
+    with pytest.raises(
+        RobostackError, match=r"made before there was learner\.n_step; start another"
+    ):
+        choices.require_equal(made, wanted, tmp_path)
 
 
 def test_what_others_leave_with_the_learner_comes_back(copy):

@@ -23,6 +23,19 @@ def trained(spec, steps, seed=0, config=SMALL):
     return learner, info
 
 
+@pytest.mark.parametrize("choice", [{"n_step": 1}, {"timeouts_end": True}])
+def test_what_returns_are_made_of_changes_what_is_learned(spec, choice):
+    def values(config):
+        learner = Learner(spec, config, 0, 1000)
+        kinds = ("demonstration", "practice")  # the second runs out of time
+        learner.add(
+            make_episode(spec, i, kind, 6, is_success=not i) for i, kind in enumerate(kinds)
+        )
+        return learner.train(3)["value"]
+
+    assert values(SMALL) == values(SMALL) != values(replace(SMALL, **choice))
+
+
 def test_same_seed_and_episodes_give_bit_equal_parameters(spec):
     first, second = trained(spec, 10)[0], trained(spec, 10)[0]
     pairs = zip(jax.tree.leaves(first.state), jax.tree.leaves(second.state), strict=True)
