@@ -67,7 +67,7 @@ class Train:
 
     def pid(self, name: str) -> int:
         """Of one of its processes, once it is there."""
-        deadline = clock.now() + 10.0
+        deadline = clock.now() + 60.0
         while clock.now() < deadline and self.process.poll() is None:
             for pid in self.children():
                 try:

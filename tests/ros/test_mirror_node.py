@@ -64,7 +64,7 @@ def serving(cell: MockPlant, lockstep: bool = False, rate: float = 100.0) -> Ite
 
     thread = threading.Thread(target=work)
     thread.start()
-    assert wait_until(lambda: sessions, 5.0)
+    assert wait_until(lambda: sessions)
     try:
         yield sessions[0]
     finally:

@@ -81,7 +81,7 @@ def test_up_starts_a_cell_and_ctrl_c_ends_it(up):
     assert ask.stdout == "['start', 'target', 'target_observed']\n", ask.stderr
     assert ask.returncode == 0, "an actor that forgets close() must still end well"
     up.process.send_signal(signal.SIGINT)
-    assert up.end() < 3.0
+    assert up.end() < 8.0
     assert up.process.returncode == 0
 
 
@@ -93,7 +93,7 @@ def test_ctrl_c_while_a_cell_starts_is_no_traceback():
         clock.sleep(pause)
         up.process.send_signal(signal.SIGINT)
     for up in ups:
-        assert up.end() < 3.0
+        assert up.end() < 8.0
         assert up.process.returncode == 0
         assert not any("Traceback" in line or "KeyboardInterrupt" in line for line in up.lines)
 
@@ -118,7 +118,7 @@ def test_ctrl_c_while_a_node_starts_is_no_traceback():
         for _, process in nodes[-2:]:
             process.send_signal(signal.SIGINT)
     for name, process in nodes:
-        output = process.communicate(timeout=3.0)[0]
+        output = process.communicate(timeout=60.0)[0]
         assert output in ("", f"{name}: ready, domain {os.environ['ROS_DOMAIN_ID']}\n")
         assert process.returncode in (0, -signal.SIGINT)
 

@@ -16,7 +16,7 @@ from robostack.ros.processes import ProcessGroup
 from robostack.ros.runtime import Session
 
 ROOT = Path(__file__).parents[2]
-START_S = 15.0  # s that a node may take to start on a busy machine
+PATIENCE_S = 60.0  # s for what must come at last; a busy machine starts a node in ten
 
 
 class Cell:
@@ -34,7 +34,7 @@ class Cell:
 
     def wait_ready(self, *nodes: str) -> None:
         for node in nodes:
-            wait_until(lambda node=node: self.said(f"{node}: ready") or self.group.poll(), START_S)
+            wait_until(lambda node=node: self.said(f"{node}: ready") or self.group.poll())
             assert self.said(f"{node}: ready"), self.lines
 
     def said(self, text: str) -> bool:
@@ -43,13 +43,13 @@ class Cell:
     def signal(self, node: str, number: signal.Signals) -> None:
         os.kill(self.group.pid(node), number)
 
-    def status(self, node: str, timeout: float = 3.0) -> int | None:
+    def status(self, node: str, timeout: float = PATIENCE_S) -> int | None:
         """Exit status, None while it runs after `timeout` s."""
         wait_until(lambda: self.group.status(node) is not None, timeout)
         return self.group.status(node)
 
 
-def wait_until(is_true, timeout: float = 3.0) -> bool:
+def wait_until(is_true, timeout: float = PATIENCE_S) -> bool:
     """Polls; whether it came true in time."""
     deadline = clock.now() + timeout
     while not (done := is_true()) and clock.now() < deadline:
@@ -87,9 +87,9 @@ class Wire:
     def trigger(self, name: str):
         """Calls a service of type Trigger."""
         client = self.session.node.create_client(Trigger, name)
-        assert wait_until(client.service_is_ready, 5.0), f"no service {name}"
+        assert wait_until(client.service_is_ready), f"no service {name}"
         future = client.call_async(Trigger.Request())
-        assert wait_until(future.done, 5.0), f"no answer from {name}"
+        assert wait_until(future.done), f"no answer from {name}"
         return future.result()
 
     def start(self) -> "Wire":

@@ -203,7 +203,7 @@ class Program:
         for line in self.process.stdout:
             self.said.append(line.rstrip())
 
-    def wait_for(self, words: str, seconds: float = 20.0) -> str:
+    def wait_for(self, words: str, seconds: float = 60.0) -> str:
         """The first line with these words in it."""
         end = clock.now() + seconds
         while clock.now() < end:
