@@ -214,6 +214,17 @@ FIGURES = (
     Figure(
         "C.9b", "the same: lowest of the last third over the best, worst seed", "", "", "stability"
     ),
+    Figure(
+        "C.12",
+        "two-link cell: practice in a mask around a script that succeeds (CAMEL), interquartile mean",
+        "",
+        "%",
+        "mask",
+    ),
+    Figure("C.12b", "the same without a mask", "", "%", "mask"),
+    Figure("C.12c", "its policy alone at the end", "", "%", "mask"),
+    Figure("C.12d", "the same without a mask", "", "%", "mask"),
+    Figure("C.12e", "furthest from the script in the first fifth", "", "of full action", "mask"),
     Figure("C.11", f"{TRUNK}: wrist camera, shipped trunk, median error", "", "mm", "trunk"),
     Figure("C.11b", f"{TRUNK}: the same, 90th percentile", "", "mm", "trunk"),
     Figure("C.11c", f"{TRUNK}: from both cameras, median", "", "mm", "trunk"),
@@ -280,6 +291,7 @@ LONG = {
     "success",
     "human_budget",
     "jump_start",
+    "mask",
     "warm_start",
 }  # files that take over two minutes
 

@@ -14,6 +14,7 @@ import numpy as np
 
 from robostack.core.guide import Starter
 from robostack.core.interact import Seen
+from robostack.core.mask import OPEN, Masker
 from robostack.core.spec import Spec, Term
 from robostack.core.types import Episode, EpisodeHeader, Step, Who
 from robostack.learn.config import Config
@@ -103,23 +104,36 @@ def success(act: Act, seeds: np.ndarray, cell: Changed | None = None) -> float:
 
 
 def play(
-    act: Act, kind: str, index: int, seed: int, cell: Changed, guide: Starter | None = None
+    act: Act,
+    kind: str,
+    index: int,
+    seed: int,
+    cell: Changed,
+    guide: Starter | None = None,
+    mask: Masker | None = None,
+    width: float = OPEN,
 ) -> Episode:
-    """One episode, as the loop makes them."""
+    """One episode, as the loop makes them; `width` is that of the mask."""
     arms = Arms(np.array([seed]), cell)
     if guide:
         guide.begin(kind, seed)
+    if mask:
+        mask.begin(kind)
     observations, steps = [arms.observe()[0]], []
     for tick in range(STEPS):
         now = observations[-1]
-        led = guide.act(Seen({}, {}, now)) if guide else None
+        seen = Seen({}, {}, now)
+        led = guide.act(seen) if guide else None
         action = act(now[None])[0] if led is None else led
+        around = mask.guide(seen) if mask else None
+        action = mask.action(action, around, width) if mask else action
         is_done = bool(arms.step(action[None])[0])
         is_last = tick + 1 == STEPS
         who = Who.POLICY if led is None else Who.GUIDE
         who = Who.PERSON if kind == "demonstration" else who
         steps.append(
-            Step(now, action, action, who, float(is_done), is_done, is_last and not is_done, 0, tick * PERIOD, 0.0, 0.0)
+            Step(now, action, action, who, float(is_done), is_done, is_last and not is_done, 0, tick * PERIOD, 0.0, 0.0,
+                guide=around)
         )  # fmt: skip
         observations.append(arms.observe()[0])
         if is_done:

@@ -1,9 +1,11 @@
 """Policies of other runs that a run begins with: checked, and brought into its folder, so that it stands alone."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 from robostack.config import RunConfig
 from robostack.core.errors import RobostackError, Unavailable
+from robostack.core.guide import Source
 from robostack.learn import policy
 from robostack.learn.acting import network_of
 from robostack.learn.policy import LearnedPolicy
@@ -12,26 +14,29 @@ from robostack.store.disk import explained, write_whole
 from robostack.store.params import Parameters
 from robostack.store.run import Run
 
-START, GUIDE = "start.safetensors", "guide.safetensors"
+START, GUIDE, MASK = "start.safetensors", "guide.safetensors", "mask.safetensors"
 EXPERT = "expert"  # as a guide: the task's script
 
 
-def guide_file(config: RunConfig) -> str:
-    """The guide's parameters; "" where nobody guides or a script does."""
-    return "" if config.jump_start.guide == EXPERT else config.jump_start.guide
+def guides(config: RunConfig) -> dict[str, str]:
+    """Files of parameters that guide, by their names in the run's folder; scripts have none."""
+    named = {GUIDE: config.jump_start.guide, MASK: config.mask.guide}
+    return {name: file for name, file in named.items() if file not in ("", EXPERT)}
 
 
 def require(config: RunConfig) -> None:
     """Raises RobostackError for a file that is missing, damaged, or of another task or network."""
     if config.start.file:
         _start(Path(config.start.file), config)
-    if guide_file(config):
-        policy.network_of(params.load(_there(Path(guide_file(config))), config.spec()))
+    for file in guides(config).values():
+        found = params.load(_there(Path(file)), config.spec())
+        policy.network_of(found)
+        policy.require_alone(found, Path(file))
 
 
 def bring(run: Run, config: RunConfig) -> None:
     """Copies the files of a new run into its folder. Raises Unavailable."""
-    for source, name in ((config.start.file, START), (guide_file(config), GUIDE)):
+    for name, source in {START: config.start.file, **guides(config)}.items():
         if source:
             with explained("copy", Path(source)):
                 write_whole(run.path / name, Path(source).read_bytes())
@@ -42,14 +47,27 @@ def start(run: Run, config: RunConfig) -> Parameters:
     return _start(run.path / START, config)
 
 
-def guide(run: Run, config: RunConfig) -> LearnedPolicy:
-    """The policy that guides. Raises RobostackError."""
-    return policy.load(_there(run.path / GUIDE), config.spec())
+def source(run: Run, config: RunConfig, guide: str, name: str) -> Callable[[], Source]:
+    """What makes a guide for an episode: the task's script, or the policy in the run's file of this name.
+
+    Raises RobostackError.
+    """
+    if guide == EXPERT:
+        task = config.load_task()
+
+        def script() -> Source:
+            expert = task.expert(task.options)
+            return lambda seen: expert.act(seen.terms)
+
+        return script
+    learned: LearnedPolicy = policy.load(_there(run.path / name), config.spec())
+    return lambda: lambda seen: learned.act(seen.observation, None, seen.pictures)
 
 
 def _start(path: Path, config: RunConfig) -> Parameters:
     found = params.load(_there(path), config.spec())
     got, wanted = policy.network_of(found), network_of(config.spec(), config.learner)
+    policy.require_alone(found, path)
     if got != wanted:
         ours, theirs = wanted.as_dict(), got.as_dict()
         differs = [name for name in ours if ours[name] != theirs[name]]

@@ -11,7 +11,7 @@ from robostack.core.errors import RobostackError
 NAMES = (  # of fields of a run
     *("task", "robot", "options", "seed", "demonstrations", "observe", "cameras"),
     *("method", "learner", "capacity", "warmup", "cloning", "updates_per_step", "ratio"),
-    *("start", "publishing"),
+    *("start", "publishing", "mask"),
 )
 
 

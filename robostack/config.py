@@ -12,6 +12,7 @@ import yaml
 from robostack.core import catalog, observe
 from robostack.core.errors import BadValue, Unavailable, UnknownName, require
 from robostack.core.guide import JumpStart
+from robostack.core.mask import Mask
 from robostack.core.operator import Style
 from robostack.core.robot import Robot
 from robostack.core.spec import Spec, View
@@ -77,6 +78,7 @@ class RunConfig:
     learner: LearnerConfig = field(default_factory=LearnerConfig)
     person: Style = field(default_factory=Style)
     jump_start: JumpStart = field(default_factory=JumpStart)
+    mask: Mask = field(default_factory=Mask)
     start: Start = field(default_factory=Start)
     publishing: Publishing = field(default_factory=Publishing)
 
@@ -91,6 +93,14 @@ class RunConfig:
             "method",
             self.method,
             "sac with start.file, publishing.bound or publishing.rollback",
+        )
+        # Weights from elsewhere, or of another time, would mean other actions in today's box.
+        is_maskable = self.method == "sac" and not (self.start.file or self.publishing.rollback)
+        require(
+            is_maskable or not self.mask.guide,
+            "mask.guide",
+            self.mask.guide,
+            "none, or method sac without start.file and publishing.rollback",
         )
         mode = self.ratio.mode
         # The held-out error is a critic's; without one nothing stands guard.

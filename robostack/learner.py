@@ -19,6 +19,7 @@ from robostack import config as configs
 from robostack.config import RunConfig
 from robostack.core import clock
 from robostack.core.errors import RobostackError
+from robostack.core.mask import OPEN
 from robostack.core.types import Episode, EpisodeHeader
 from robostack.learn import policy
 from robostack.learn.anchor import Anchor, Pull
@@ -170,6 +171,7 @@ class Training:
     def _settle(self) -> None:
         """Makes the updates that are due and publishes what they made."""
         counts, is_first = self._counts, self._counts.version < 0
+        self._learner.width = self._width
         while counts.due and not self.is_stopped:
             start, count = clock.now(), min(counts.due, CHUNK)
             self._info = self._train(count)
@@ -187,6 +189,11 @@ class Training:
             if is_first:
                 self._save()
 
+    @property
+    def _width(self) -> float:
+        """Of the mask, now."""
+        return self._config.mask.at(self._counts.env_steps / self._config.steps)
+
     def _publish(self) -> None:
         """A version that is there stays as it is: somebody may have acted with it."""
         counts, learner = self._counts, self._learner
@@ -196,7 +203,8 @@ class Training:
         self._info |= told
         served = policy.flatten(acting)
         if (there := self._there(counts.version)) is None:
-            meta = {"updates": learner.steps, "episodes": counts.episodes}
+            meta: dict[str, Any] = {"updates": learner.steps, "episodes": counts.episodes}
+            meta |= {"width": self._width} if self._width < OPEN else {}
             network = learner.algorithm.network
             policy.publish(self._run.params, counts.version, acting, network, self._spec, **meta)
         elif any(not np.array_equal(there[name], served[name]) for name in served):
@@ -263,7 +271,15 @@ class Training:
         if config.start.file:
             # Half of a batch is that policy's own: nothing to imitate.
             learning = replace(learning, imitation=0.0)
-        learner = Learner(self._spec, learning, config.seed, config.capacity, config.method, folder)
+        learner = Learner(
+            self._spec,
+            learning,
+            config.seed,
+            config.capacity,
+            config.method,
+            folder,
+            is_masked=bool(config.mask.guide),
+        )
         if config.start.file:
             found = beginnings.start(self._run, config)
             self._first = learner.acting_of(found.arrays, "the policy to begin with")

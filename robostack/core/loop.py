@@ -12,6 +12,7 @@ from robostack.core import clock, observe
 from robostack.core.errors import BadValue, StaleSample
 from robostack.core.guide import Starter
 from robostack.core.interact import Interaction, Seen
+from robostack.core.mask import Masker, width_of
 from robostack.core.operator import Nobody, Operator
 from robostack.core.plant import Plant
 from robostack.core.robot import Robot
@@ -100,6 +101,7 @@ class Loop:
         views: tuple[View, ...] = (),
         judge: Judge | None = None,
         guide: Starter | None = None,
+        mask: Masker | None = None,
     ):
         if not plant.is_guarded:
             raise BadValue(f"the loop got an unguarded {plant.kind} plant; wrap it in GuardedPlant")
@@ -108,7 +110,7 @@ class Loop:
         self._plant, self._task, self._robot = plant, task, robot
         self._operator, self._recorder, self._on_tick = operator or Nobody(), recorder, on_tick
         self._sample_age, self._signals = sample_age, observe.signals_of(task)
-        self._guide = guide
+        self._guide, self._mask = guide, mask
         self._ticker = clock.Ticker(None if plant.is_lockstep else task.period)
 
     def run(
@@ -127,6 +129,8 @@ class Loop:
             policy.begin()
         if self._guide:
             self._guide.begin(kind, seed)
+        if self._mask:
+            self._mask.begin(kind)
         seen = self._arm.begin(self._first_samples())
         age, read_at = self._age(seen.samples), self._plant.now
         self._ticker.start()  # now: waiting for the cell to settle is no lateness
@@ -142,7 +146,7 @@ class Loop:
             self._recorder.begin(header, seen.observation, kept(seen.samples))
         lateness = self._ticker.wait()
         for tick in range(self._task.steps):
-            asked = np.clip(policy.act(seen.observation, rng, seen.pictures), -1.0, 1.0)
+            asked, guide = self._ask(policy, seen, rng)
             hand = self._operator.act(seen.terms)
             who, wish = self._choose(asked, hand, seen)
             command = self._arm.command(wish, seen, self._plant.now)
@@ -167,6 +171,7 @@ class Loop:
                 age=age,
                 lateness=late,
                 guard=str(samples["guard"].value) if "guard" in samples else "",
+                guide=guide,
             )
             steps.append(step)
             observations.append(after.observation)
@@ -187,6 +192,16 @@ class Loop:
         if self._guide:
             self._guide.end(kind, episode.is_success, episode.person_steps, len(steps))
         return episode
+
+    def _ask(
+        self, policy: Policy, seen: Seen, rng: np.random.Generator | None
+    ) -> tuple[np.ndarray, np.ndarray | None]:
+        """The policy's action, within its mask; and what the mask's guide would do."""
+        asked = np.clip(policy.act(seen.observation, rng, seen.pictures), -1.0, 1.0)
+        if self._mask is None:
+            return asked, None
+        guide = self._mask.guide(seen)
+        return self._mask.action(asked, guide, width_of(policy)), guide
 
     def _choose(
         self, asked: np.ndarray, hand: np.ndarray | None, seen: Seen

@@ -53,6 +53,8 @@ class Step:
     age: float  # s, of the oldest sample used
     lateness: float  # s, tick later than planned
     guard: str = ""  # why the guard changed or held the command; empty when it passed
+    # (m,) in [-1, 1], what a guide would have done; only in runs with a mask, core.mask
+    guide: np.ndarray | None = None
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ import numpy as np
 from jax.sharding import Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
+from robostack.core.mask import OPEN
 from robostack.core.spec import Spec
 from robostack.core.types import Episode
 from robostack.learn import trees
@@ -54,6 +55,7 @@ def learner_step(
     mesh: Mesh | None = None,
     pull: Pull | None = None,
     moves_actor: bool = True,
+    width: jax.Array | None = None,
 ) -> tuple[Any, dict]:
     """Draws the batches and makes every update of one learner step, on the device; on a mesh, each its part."""
     key, sample_key = jax.random.split(state.key)
@@ -72,15 +74,21 @@ def learner_step(
     if mesh is not None:
         batches = jax.lax.with_sharding_constraint(batches, NamedSharding(mesh, P(None, ROWS)))
     state = state._replace(key=key)
-    if isinstance(algorithm, Sac) and (pull is not None or not moves_actor):
-        step = partial(algorithm.step, pull=pull) if moves_actor else algorithm.critic_step
-        return step(state, batches)
-    return algorithm.step(state, batches)
+    if not isinstance(algorithm, Sac):
+        return algorithm.step(state, batches)
+    if not moves_actor:
+        return algorithm.critic_step(state, batches)
+    return algorithm.step(state, batches, pull, width)
 
 
 @partial(jax.jit, static_argnums=0)
 def held_out_error(
-    algorithm: Sac, state: LearnerState, memory: Memory, rows: jax.Array, counts: jax.Array
+    algorithm: Sac,
+    state: LearnerState,
+    memory: Memory,
+    rows: jax.Array,
+    counts: jax.Array,
+    width: jax.Array | None = None,
 ) -> jax.Array:
     """() mean squared TD error of the transitions in rows (batches, B), where counts (batches, B) is 1 and not 0.
 
@@ -91,7 +99,8 @@ def held_out_error(
 
     def summed(inputs: tuple[jax.Array, jax.Array, jax.Array]) -> jax.Array:
         index, counted, key = inputs
-        return jnp.sum(algorithm.td_error(state, transitions(memory, index), key) * counted)
+        errors = algorithm.td_error(state, transitions(memory, index), key, width)
+        return jnp.sum(errors * counted)
 
     return jnp.sum(jax.lax.map(summed, (rows, counts, keys))) / jnp.sum(counts)
 
@@ -117,12 +126,17 @@ class Learner:
         capacity_frames: int = 100_000,
         method: str = "sac",
         features: Path | None = None,  # folder where a trunk's features are kept
+        is_masked: bool = False,  # whether `width` is to be set
     ):
         # Any: who looks inside knows which method it is.
         self.algorithm: Any = MAKERS[method](spec, config)
         self._mesh = spread(config.batch)
         self.state: Any = self._everywhere(fresh(self.algorithm, jax.random.key(seed)))
-        self.replay = Replay(spec, capacity_frames, timeouts_end=config.timeouts_end)
+        self.replay = Replay(
+            spec, capacity_frames, timeouts_end=config.timeouts_end, is_guided=is_masked
+        )
+        # Half-width of the box that outputs stand for actions in, core.mask; OPEN where there is none.
+        self.width = OPEN
         self._device = DeviceReplay(
             self.replay, self.algorithm.network, config.crops, config.pad, seed, features
         )
@@ -157,10 +171,15 @@ class Learner:
         for _ in range(steps):
             memory, mesh = self._device.memory, self._mesh
             self.state, info = learner_step(
-                self.algorithm, self.state, memory, mesh, pull, moves_actor
+                self.algorithm, self.state, memory, mesh, pull, moves_actor, self._width
             )
         self.steps += steps
         return {name: float(np.asarray(value)) for name, value in info.items()}
+
+    @property
+    def _width(self) -> jax.Array | None:
+        """For the jitted calls; None where nothing is masked (any more)."""
+        return None if self.width >= OPEN else jnp.asarray(self.width, jnp.float32)
 
     def held_out_error(self) -> float | None:
         """Mean squared TD error of the newest held-out transitions; None while there are none. Only for Sac."""
@@ -172,7 +191,8 @@ class Learner:
         rows = np.resize(found, (LOOKS, size))
         counts = (np.arange(LOOKS * size) < len(found)).astype(np.float32).reshape(rows.shape)
         memory = self._device.memory
-        return float(held_out_error(self.algorithm, self.state, memory, rows, counts))
+        found = held_out_error(self.algorithm, self.state, memory, rows, counts, self._width)
+        return float(found)
 
     @property
     def acting(self) -> dict:

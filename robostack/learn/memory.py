@@ -35,6 +35,7 @@ class Memory(NamedTuple):
     reward: jax.Array  # (N,)
     mask: jax.Array  # (N,)
     switches: jax.Array  # (N,)
+    guide: jax.Array | None  # (N, m) what a mask's guide would have done
     ahead: jax.Array  # (N,) int32 how many rows of the person follow one of theirs without a gap
     following: (
         jax.Array
@@ -78,7 +79,15 @@ def sample(
         mask=memory.mask[last] * discount ** further.astype(jnp.float32),
         switches=_summed(memory.switches, index, further, n_step, discount),
         next_observation=_seen(memory, last + 1, then, pad),
+        **_guides(memory, index, last + 1),
     )
+
+
+def _guides(memory: Memory, index: jax.Array, after: jax.Array) -> dict[str, jax.Array]:
+    """A batch's guides where the memory has them."""
+    if memory.guide is None:
+        return {}
+    return {"guide": memory.guide[index], "next_guide": memory.guide[after]}
 
 
 def _summed(
@@ -128,6 +137,7 @@ def transitions(memory: Memory, index: jax.Array) -> Batch:
         mask=memory.mask[index],
         switches=memory.switches[index],
         next_observation=_plain(memory, index + 1),
+        **_guides(memory, index, index + 1),
     )
 
 
@@ -173,6 +183,7 @@ class DeviceReplay:
             reward=jnp.zeros(size),
             mask=jnp.zeros(size),
             switches=jnp.zeros(size),
+            guide=None if replay.guide is None else jnp.zeros(replay.guide.shape),
             ahead=jnp.zeros(size, jnp.int32),
             following=jnp.zeros(size, jnp.int32),
             person=jnp.zeros(size, jnp.int32),
@@ -200,8 +211,10 @@ class DeviceReplay:
                 changed.reward,
                 changed.mask,
                 changed.switches,
+                changed.guide,
             )
-            self.memory = _write(self.memory, changed.index[pad], *(field[pad] for field in fields))
+            rows = jax.tree.map(lambda field: field[pad], fields)
+            self.memory = _write(self.memory, changed.index[pad], *rows)
         person, practice = replay.prior, replay.practice
         self.memory = self.memory._replace(
             ahead=jnp.asarray(_ahead(person, replay.capacity)),
@@ -263,13 +276,14 @@ def _stored(dtype) -> type:
 
 
 @partial(jax.jit, donate_argnums=0)
-def _write(memory: Memory, index, frames, action, reward, mask, switches) -> Memory:
+def _write(memory: Memory, index, frames, action, reward, mask, switches, guide) -> Memory:
     return memory._replace(
         frames=memory.frames.at[index].set(frames),
         action=memory.action.at[index].set(action),
         reward=memory.reward.at[index].set(reward),
         mask=memory.mask.at[index].set(mask),
         switches=memory.switches.at[index].set(switches),
+        guide=None if memory.guide is None else memory.guide.at[index].set(guide),
     )
 
 

@@ -10,6 +10,7 @@ from flax import traverse_util
 from robostack.core.chunk import Executor, groups_of
 from robostack.core.errors import BadValue, RobostackError
 from robostack.core.loop import NO_PICTURES, Pictures
+from robostack.core.mask import OPEN
 from robostack.core.spec import Spec
 from robostack.learn.acting import Network
 from robostack.store import params as store
@@ -48,6 +49,7 @@ class Ready(NamedTuple):
 
     version: int
     weights: dict
+    width: float  # of the mask that these weights act in, core.mask; OPEN: none
 
 
 class LearnedPolicy:
@@ -81,11 +83,12 @@ class LearnedPolicy:
         """Weights where `act` needs them; for any thread. Raises RobostackError when they are of another network."""
         if (got := network_of(parameters)) != self._network:
             raise RobostackError(f"parameters are of {got}, the policy runs {self._network}")
-        return Ready(parameters.version, jax.device_put(unflatten(parameters.arrays)))
+        weights = jax.device_put(unflatten(parameters.arrays))
+        return Ready(parameters.version, weights, parameters.meta.get("width", OPEN))
 
     def take(self, ready: Ready) -> None:
         """Swaps the weights, between ticks; waits for nothing."""
-        self.version, self._weights = ready
+        self.version, self._weights, self.width = ready
 
     def begin(self) -> None:
         """A new episode: what was planned in the last one is forgotten."""
@@ -127,5 +130,19 @@ class LearnedPolicy:
 
 
 def load(path: Path, spec: Spec) -> LearnedPolicy:
-    """The policy in a parameter file. Raises SpecMismatch with the difference when the task is another."""
-    return LearnedPolicy(spec, store.load(path, spec))
+    """The policy in a parameter file, one that acts alone.
+
+    Raises SpecMismatch with the difference when the task is another, RobostackError for one that needs its mask.
+    """
+    found = store.load(path, spec)
+    require_alone(found, path)
+    return LearnedPolicy(spec, found)
+
+
+def require_alone(parameters: store.Parameters, path: Path) -> None:
+    """Raises RobostackError for weights that act only in their mask."""
+    if (width := parameters.meta.get("width", OPEN)) < OPEN:
+        raise RobostackError(
+            f"{path} acts in a mask, at most {width:.2f} of full action from its run's guide; "
+            "take a later version of that run: its mask opens"
+        )

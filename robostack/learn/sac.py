@@ -20,6 +20,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
+from robostack.core.mask import boxed
 from robostack.core.spec import Spec
 from robostack.learn import acting, anchor, gripper
 from robostack.learn.acting import Network
@@ -39,6 +40,10 @@ class Batch(NamedTuple):
     )  # (B,) 0 where nothing that follows counts, else what one step's discount leaves to multiply
     switches: jax.Array  # (B,) grippers that were switched in these steps, discounted
     next_observation: Observation
+    guide: jax.Array | None = (
+        None  # (B, m) what a mask's guide would have done; only in runs with one
+    )
+    next_guide: jax.Array | None = None
 
 
 class LearnerState(NamedTuple):
@@ -154,6 +159,15 @@ class Sac:
         mean, log_std = jax.vmap(self.network.actor(self.spec).apply, (None, 0))(actor, observation)
         return jnp.asarray(mean), jnp.asarray(log_std)
 
+    def _masked(
+        self, arm: jax.Array, guide: jax.Array | None, width: jax.Array | None
+    ) -> jax.Array:
+        """(B, arm) actions that outputs stand for, in a box of this half-width around the guide's; core.mask."""
+        if width is None:
+            return arm
+        assert guide is not None, "a mask without guides in the memory"
+        return boxed(arm, guide[:, self._arm], width)
+
     def see(self, critic: dict, observation: Observation) -> jax.Array:
         """(B, d) what a critic's eyes make of a batch."""
         return jnp.asarray(
@@ -185,12 +199,19 @@ class Sac:
         return self.step(state, batches)
 
     def step(
-        self, state: LearnerState, batches: Batch, pull: Pull | None = None
+        self,
+        state: LearnerState,
+        batches: Batch,
+        pull: Pull | None = None,
+        width: jax.Array | None = None,
     ) -> tuple[LearnerState, dict]:
-        """`update`, not jitted, for use inside a larger call; the actor may be pulled towards another one."""
-        state, info, actor_key = self._update_critics(state, batches)
+        """`update`, not jitted, for use inside a larger call.
+
+        The actor may be pulled towards another one, and its outputs may stand for actions in a mask of half-width ().
+        """
+        state, info, actor_key = self._update_critics(state, batches, width)
         last = jax.tree.map(lambda x: x[-1], batches)
-        state, actor_info = self._update_actor(state, last, actor_key, pull)
+        state, actor_info = self._update_actor(state, last, actor_key, pull, width)
         info = {name: jnp.mean(value) for name, value in info.items()} | actor_info
         return state._replace(steps=state.steps + 1), info
 
@@ -201,20 +222,24 @@ class Sac:
         return state._replace(steps=state.steps + 1), info
 
     def _update_critics(
-        self, state: LearnerState, batches: Batch
+        self, state: LearnerState, batches: Batch, width: jax.Array | None = None
     ) -> tuple[LearnerState, dict, jax.Array]:
         """Every critic update of a learner step, and the key for the actor's."""
         key, scan_key, actor_key = jax.random.split(state.key, 3)
         keys = jax.random.split(scan_key, self.config.critic_updates)
-        state, info = jax.lax.scan(self._update_critic, state._replace(key=key), (batches, keys))
+        update = partial(self._update_critic, width=width)
+        state, info = jax.lax.scan(update, state._replace(key=key), (batches, keys))
         return state, info, actor_key
 
-    def target_value(self, state: LearnerState, batch: Batch, key: jax.Array) -> jax.Array:
+    def target_value(
+        self, state: LearnerState, batch: Batch, key: jax.Array, width: jax.Array | None = None
+    ) -> jax.Array:
         """(B,) r + discount * mask * min over a random subset of target critics. HIL-SERL eq. 2."""
         config = self.config
         act_key, subset_key = jax.random.split(key)
         mean, log_std = self.distribution(state.actor, batch.next_observation)
         arm, log_prob = sample_action(mean, log_std, act_key)
+        arm = self._masked(arm, batch.next_guide, width)
         subset = state.target
         if config.target_critics < config.critics:
             drawn = jax.random.choice(
@@ -231,9 +256,11 @@ class Sac:
         target = batch.reward + config.discount * batch.mask * value
         return target if config.entropy_backup else jnp.clip(target, *config.return_bounds)
 
-    def td_error(self, state: LearnerState, batch: Batch, key: jax.Array) -> jax.Array:
+    def td_error(
+        self, state: LearnerState, batch: Batch, key: jax.Array, width: jax.Array | None = None
+    ) -> jax.Array:
         """(B,) squared distance of the critics' values to their target, mean over the critics. Moves nothing."""
-        target = self.target_value(state, batch, key)
+        target = self.target_value(state, batch, key, width)
         seen = self.see(state.critic, batch.observation)
         values = self.values(state.critic, seen, batch.action)
         return jnp.mean((values - target[None]) ** 2, 0)
@@ -250,9 +277,14 @@ class Sac:
         most_penalty = len(self._grippers) * config.gripper_penalty / (1.0 - config.discount)
         return jnp.clip(target, lower - most_penalty, upper)
 
-    def _update_critic(self, state: LearnerState, inputs: tuple[Batch, jax.Array]):
+    def _update_critic(
+        self,
+        state: LearnerState,
+        inputs: tuple[Batch, jax.Array],
+        width: jax.Array | None = None,
+    ):
         batch, key = inputs
-        target = jax.lax.stop_gradient(self.target_value(state, batch, key))
+        target = jax.lax.stop_gradient(self.target_value(state, batch, key, width))
         has_grippers = len(self._grippers) > 0
         worth = jax.lax.stop_gradient(self.choice_target(state, batch)) if has_grippers else None
 
@@ -283,7 +315,12 @@ class Sac:
         return jnp.mean(error**2) + self.config.imitation * jnp.mean(near)
 
     def _update_actor(
-        self, state: LearnerState, batch: Batch, key: jax.Array, pull: Pull | None = None
+        self,
+        state: LearnerState,
+        batch: Batch,
+        key: jax.Array,
+        pull: Pull | None = None,
+        width: jax.Array | None = None,
     ):
         temperature = jnp.exp(state.log_temperature)
         half = self.config.batch // 2
@@ -291,13 +328,16 @@ class Sac:
 
         def loss_of(actor):
             mean, log_std = self.distribution(actor, batch.observation)
+            # The entropy is of the outputs, whatever the box: what is wanted of it need not know the width.
             arm, log_prob = sample_action(mean, log_std, key)
+            arm = self._masked(arm, batch.guide, width)
             action = self.whole(state.critic, seen, arm)
             value = jnp.mean(self.values(state.critic, seen, action), 0)
             loss = jnp.mean(temperature * log_prob - value)
             if self.config.imitation:
                 shown = batch.action[:half, self._arm]
-                near = jnp.mean((jnp.tanh(mean[:half]) - shown) ** 2)
+                tried = self._masked(jnp.tanh(mean), batch.guide, width)[:half]
+                near = jnp.mean((tried - shown) ** 2)
                 loss = loss + self.config.imitation * near
             if pull is not None:
                 mean_0, _ = self.distribution(pull.actor, batch.observation)

@@ -15,8 +15,8 @@ from collections.abc import Iterator, Set
 from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from pathlib import Path
-from types import MappingProxyType
-from typing import Any, NamedTuple, TypeVar, get_origin
+from types import MappingProxyType, UnionType
+from typing import Any, NamedTuple, TypeVar, get_args, get_origin
 
 import numpy as np
 from mcap.exceptions import McapError
@@ -117,6 +117,8 @@ class EpisodeWriter:
             "lateness": float(step.lateness),
             "guard": step.guard,
         }
+        if step.guide is not None:
+            record["guide"] = np.asarray(step.guide, float).tolist()
         self._time = step.stamp + self._spec.period
         frame = self._frame(self._count + 1, next_observation)
         now = (schema.STEP, step.stamp, record)
@@ -298,7 +300,7 @@ def _opening(path: Path | str, message: tuple[str, Any] | None) -> tuple[Episode
 
 def _step(record: dict, observation: np.ndarray, action_size: int) -> Step:
     rest = {key: value for key, value in record.items() if key not in ("step", "who")}
-    for key in ("action_policy", "action"):
+    for key in {"action_policy", "action", "guide"} & record.keys():
         rest[key] = _finite(rest[key], float, (action_size,))
     return _typed(Step(observation=observation, who=Who[str(record["who"]).upper()], **rest))
 
@@ -321,9 +323,13 @@ def _finite(values: Any, kind: type, shape: tuple[int, ...]) -> np.ndarray:
 def _typed(made: T) -> T:
     """`made`, if all its fields are what they should be. Raises ValueError."""
     for name, kind in type(made).__annotations__.items():
-        kind, value = get_origin(kind) or kind, getattr(made, name)
-        kinds = (int, float) if kind is float else (kind,)
-        if type(value) not in kinds or (kind is float and not math.isfinite(value)):
+        value, parts = (
+            getattr(made, name),
+            get_args(kind) if isinstance(kind, UnionType) else [kind],
+        )
+        kinds = [get_origin(part) or part for part in parts]
+        kinds += [int] if float in kinds else []
+        if type(value) not in kinds or (float in kinds and not math.isfinite(value)):
             raise ValueError(f"its {name} is {value!r}")
     return made
 

@@ -55,6 +55,7 @@ class Rows(NamedTuple):
     reward: np.ndarray  # (R,)
     mask: np.ndarray  # (R,)
     switches: np.ndarray  # (R,)
+    guide: np.ndarray | None  # (R, m) where the memory is guided
 
 
 class _Span(NamedTuple):
@@ -80,6 +81,7 @@ class Replay:
         capacity_frames: int,
         cameras: Sizes | None = None,
         timeouts_end: bool = False,  # whether nothing counts after an episode that ran out of time
+        is_guided: bool = False,  # whether it keeps what a mask's guide would have done
     ):
         self.spec, self.capacity, self.cameras = spec, capacity_frames, dict(cameras or {})
         self._timeouts_end = timeouts_end
@@ -88,6 +90,7 @@ class Replay:
         self.reward = np.zeros(capacity_frames, np.float32)
         self.mask = np.zeros(capacity_frames, np.float32)
         self.switches = np.zeros(capacity_frames, np.float32)  # grippers that the action switched
+        self.guide = np.zeros_like(self.action) if is_guided else None
         self.label = np.zeros(capacity_frames, np.uint8)
         self.episode = np.full(capacity_frames, -1, np.int32)  # EpisodeHeader.index, -1 where free
         self.pictures = {
@@ -181,6 +184,7 @@ class Replay:
             self.reward[index],
             self.mask[index],
             self.switches[index],
+            None if self.guide is None else self.guide[index],
         )
 
     def layout(self) -> dict[str, Any]:
@@ -234,6 +238,10 @@ class Replay:
         opening = self.action[steps][:, list(self.spec.action_places("gripper"))] > 0
         self.switches[start + 1 : stop - 1] = (opening[1:] != opening[:-1]).sum(-1)
         self.switches[start] = 0.0
+        if self.guide is not None:
+            guided = [step.guide for step in episode.steps]
+            # Nobody was asked at the last frame, which has a value only where time ran out.
+            self.guide[start:stop] = [*guided, guided[-1]]
         for name, pictures in self.pictures.items():
             pictures[start:stop] = episode.pictures[name]
         label = Label.STEP
@@ -282,6 +290,11 @@ class Replay:
         seen = {view.name: (view.height, view.width) for view in self.spec.views}
         for name, size in {**seen, **self.cameras}.items():
             shapes += [(f"pictures of {name}", episode.pictures.get(name), (count, *size, 3))]
+        if self.guide is not None and any(step.guide is None for step in episode.steps):
+            raise BadValue(
+                f"episode {header.index} does not say what the guide would have done, which mask.guide needs; "
+                "it is of a run without a mask"
+            )
         for what, array, expected in shapes:
             if array is None or array.shape != expected:
                 got = "missing" if array is None else array.shape

@@ -22,11 +22,12 @@ def schemas(spec: Spec) -> dict[str, dict]:
     }
     step |= {"reward": number, "terminated": flag, "truncated": flag, "parameters": count}
     step |= {"stamp": number, "age": number, "lateness": number, "guard": text}
+    optional = {"guide": action}  # only in runs with a mask
     end = {"steps": count, "is_success": flag, "person_steps": count, "parameters": count}
     records = {
         HEADER: {"format": count, "header": anything, "spec": anything},
         OBSERVATION: {"frame": count, "terms": terms},
-        STEP: {"step": count, **step},
+        STEP: {"step": count, **step, **optional},
         END: end,
     }
     return {
@@ -34,7 +35,7 @@ def schemas(spec: Spec) -> dict[str, dict]:
             "$schema": "https://json-schema.org/draft/2020-12/schema",
             "type": "object",
             "properties": {**properties, "crc32": count},
-            "required": [*properties, "crc32"],
+            "required": [*(name for name in properties if name not in optional), "crc32"],
         }
         for name, properties in records.items()
     }

@@ -11,7 +11,9 @@ from benchmarks import resume
 from robostack import beginnings, cli
 from robostack import config as configs
 from robostack.act import Actor, make_plant
+from robostack.core.mask import OPEN
 from robostack.learn import policy
+from robostack.learn.acting import arm_places
 from robostack.learn.learner import Learner
 from robostack.learner import Training
 from robostack.store import params, state
@@ -136,6 +138,82 @@ def test_a_guide_begins_practice_and_nothing_else(warm):
     assert [e.guide_steps == len(e.steps) for e in practice[:5]] == [True] * 5
     assert len(practice) > 5 and not any(e.guide_steps for e in practice[5:])
     assert not any(e.guide_steps for e in episodes if e.header.kind != "practice")
+
+
+MASK = (
+    "mask.guide=expert",
+    "mask.width=0.2",
+    "mask.open_by=0.6",
+    "steps=400",
+    "check_from=0.0",
+    "check_every=1",
+)
+
+
+@pytest.fixture(scope="module")
+def masked(tmp_path_factory) -> Run:
+    """A run whose practice begins in a mask."""
+    run = begin(tmp_path_factory.mktemp("masked"), *MASK, "jump_start.guide=expert")
+    play(run)
+    return run
+
+
+@pytest.mark.timeout(900)
+def test_practice_keeps_to_the_mask_of_the_version_that_acts_and_the_mask_opens(masked):
+    widths = {
+        version: params.load(params.path_of(masked.params, version)).meta.get("width", OPEN)
+        for version in params.versions(masked.params)
+    }
+    assert widths[0] == 0.2
+    ordered = [widths[version] for version in sorted(widths)]
+    assert ordered == sorted(ordered) and ordered[-1] == OPEN and len(set(ordered)) > 3
+    held, arm = 0, arm_places(configs.from_dict(masked.config).spec())
+    for path in episode_paths(masked.episodes):
+        episode = read_episode(path)
+        if episode.header.kind != "practice":
+            continue
+        for step in episode.steps:
+            far = np.abs(step.action_policy - step.guide)[arm].max()
+            assert far <= widths[step.parameters] + 1e-6
+            held += far > 0.5 * widths[step.parameters] and widths[step.parameters] < OPEN
+    assert held > 10  # it was of use
+
+
+def test_no_policy_is_checked_or_chosen_before_its_mask_is_open(masked):
+    episodes = [read_episode(path) for path in episode_paths(masked.episodes)]
+    for kind in ("solo", "validation", "evaluation"):
+        versions = {s.parameters for e in episodes if e.header.kind == kind for s in e.steps}
+        assert versions
+        for version in versions:
+            assert "width" not in params.load(params.path_of(masked.params, version)).meta
+
+
+@pytest.mark.timeout(900)
+def test_a_run_with_a_mask_resumes_to_the_last_bit(masked, tmp_path):
+    assert resumed(masked, tmp_path, 0.3) == []
+
+
+def test_weights_that_act_only_in_their_mask_are_for_nobody_else(masked, tmp_path, capsys):
+    early = params.path_of(masked.params, 0)
+    assert cli.main(["evaluate", str(masked.path), "--version=0"]) == 2
+    one_line(capsys, "acts in a mask, at most 0.20 of full action from its run's guide")
+    words = ["train", "reach", "--no-film", "--set=plant=twin", f"--runs={tmp_path / 'runs'}"]
+    words += [f"--set={choice}" for choice in SHORT]
+    for choice in ("start.file", "jump_start.guide", "mask.guide"):
+        assert cli.main([*words, f"--set={choice}={early}"]) == 2
+        one_line(capsys, "take a later version of that run")
+    assert not (tmp_path / "runs").exists()
+
+
+def test_a_mask_that_cannot_be_is_one_line(tmp_path, mirror_policy, capsys):
+    words = ["train", "reach", "--no-film", "--set=plant=twin", f"--runs={tmp_path}"]
+    said = "mask.guide is expert, expected none, or method sac without start.file and"
+    for choice in ("method=bc", f"start.file={mirror_policy}", "publishing.rollback=5"):
+        assert cli.main([*words, "--set=mask.guide=expert", f"--set={choice}"]) == 2
+        one_line(capsys, said)
+    assert cli.main([*words, f"--set=mask.guide={tmp_path / 'none'}"]) == 2
+    one_line(capsys, "none is not there; name a parameter file")
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_policy_to_begin_with_that_does_not_fit_is_one_line(tmp_path, mirror_policy, capsys):

@@ -200,3 +200,29 @@ def test_a_switched_gripper_is_counted_where_it_was_switched():
     replay = Replay(spec, 100)
     replay.add(replace(episode, steps=tuple(steps)))
     assert replay.switches[:6].tolist() == [0, 0, 1, 0, 1, 0]
+
+
+@pytest.mark.parametrize("n_step", [1, 4])
+def test_guides_belong_to_what_is_seen_now_and_to_what_is_seen_next(spec, n_step):
+    replay = Replay(spec, 100, is_guided=True)
+    episode = make_episode(spec, 3, "practice", 9)
+    steps = [
+        replace(step, guide=np.array([t / 10, -t / 10])) for t, step in enumerate(episode.steps)
+    ]
+    replay.add(replace(episode, steps=tuple(steps)))
+    device = DeviceReplay(replay, network_of(spec, SMALL))
+    device.sync()
+    batch = sample(device.memory, jax.random.key(0), 2, 64, n_step=n_step)
+    now, then = batch.observation[NUMBERS][..., 1], batch.next_observation[NUMBERS][..., 1]
+    assert np.asarray(batch.guide)[..., 0] == pytest.approx(np.asarray(now) / 10)
+    last = np.minimum(np.asarray(then), 8)  # nobody was asked at the last frame
+    assert np.asarray(batch.next_guide)[..., 0] == pytest.approx(last / 10)
+
+
+def test_a_memory_without_a_mask_carries_no_guides(spec):
+    replay = Replay(spec, 100)
+    replay.add(make_episode(spec, 3, "practice", 9))
+    device = DeviceReplay(replay, network_of(spec, SMALL))
+    device.sync()
+    batch = sample(device.memory, jax.random.key(0), 1, 8)
+    assert batch.guide is None and batch.next_guide is None

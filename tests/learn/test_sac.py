@@ -246,6 +246,44 @@ def test_update_is_a_function_of_its_arguments(any_spec):
     )
 
 
+def guided(batch, key):
+    first, second = jax.random.split(key)
+    draw = lambda key: jnp.tanh(jax.random.normal(key, batch.action.shape))  # noqa: E731
+    return batch._replace(guide=draw(first), next_guide=draw(second))
+
+
+def test_a_masked_target_judges_actions_in_the_box_around_the_next_guides(any_spec):
+    sac = Sac(any_spec, replace(SMALL, return_bounds=(-1e9, 1e9)))
+    state = INIT(sac, jax.random.key(0))
+    batch = guided(random_batch(any_spec, jax.random.key(1)), jax.random.key(5))
+    key, width = jax.random.key(2), jnp.asarray(0.3)
+    target = np.asarray(TARGET(sac, state, batch, key, width))
+    mean, log_std = DISTRIBUTION(sac, state.actor, batch.next_observation)
+    unit, _ = sample_action(mean, log_std, jax.random.split(key)[0])
+    guide = np.asarray(batch.next_guide)[:, sac._arm]
+    low, high = np.maximum(guide - 0.3, -1.0), np.minimum(guide + 0.3, 1.0)
+    arm = low + (np.asarray(unit) + 1) / 2 * (high - low)
+    action = WHOLE(sac, state.critic, SEE(sac, state.critic, batch.next_observation), arm)
+    seen = SEE(sac, state.target, batch.next_observation)
+    value = np.asarray(VALUES(sac, state.target, seen, action)).min(0)
+    assert target[1:] == pytest.approx(SMALL.discount * value[1:], abs=1e-6)
+
+
+def test_a_narrow_mask_leaves_the_actor_little_to_learn_and_an_open_one_all(any_spec):
+    sac = Sac(any_spec, replace(SMALL, imitation=1.0, temperature=1e-9))
+    state = INIT(sac, jax.random.key(0))
+    batch = guided(random_batch(any_spec, jax.random.key(1)), jax.random.key(5))
+
+    def moments(width):
+        after, _ = ACTOR(sac, state, batch, jax.random.key(2), None, width)
+        first = after.actor_optimizer[0].mu  # a tenth of the gradient
+        return np.sqrt(sum(float((leaf**2).sum()) for leaf in leaves(first)))
+
+    narrow, half, whole = (moments(jnp.asarray(width)) for width in (0.01, 1.0, 2.0))
+    assert narrow < 0.1 * half and half < whole
+    assert whole == pytest.approx(moments(None), rel=1e-4)
+
+
 @pytest.mark.parametrize(
     ("field", "value", "says"),
     [

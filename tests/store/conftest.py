@@ -34,6 +34,7 @@ def _make_episode(
     kind: str = "practice",
     people: tuple[int, ...] = (),
     ends: str = "truncated",  # or "terminated", or "" for cut short
+    is_guided: bool = False,
 ) -> Episode:
     """An episode of `length` steps with numbers drawn from its index; a person acts at the steps `people`."""
     rng = np.random.default_rng(index)
@@ -52,6 +53,7 @@ def _make_episode(
             age=0.01,
             lateness=0.002,
             guard="limited: speed" if i == 1 else "",
+            guide=rng.uniform(-1, 1, 2) if is_guided else None,
         )
         for i in range(length)
     )

@@ -76,6 +76,7 @@ def episodes(draw, spec: Spec) -> Episode:
             age=draw(numbers),
             lateness=draw(numbers),
             guard=draw(st.text(max_size=10)),
+            guide=draw(st.none() | pair),
         )
         for frame in frames[:-1]
     )

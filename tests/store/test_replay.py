@@ -348,3 +348,17 @@ def test_memory_that_is_not_there_is_refused_with_the_numbers(spec):
         estimate.require("take less", free=2e9)
     for part in ("50,000 frames takes 2.46 GB", "wrist 128x128 2.46 GB", "2.00 GB are free"):
         assert part in str(caught.value)
+
+
+def test_a_guided_memory_keeps_what_the_guide_would_have_done_and_refuses_what_does_not_say(
+    spec, make_episode
+):
+    replay, episode = Replay(spec, 30, is_guided=True), make_episode(2, length=4, is_guided=True)
+    replay.add(episode)
+    assert replay.guide is not None
+    expected = np.stack([step.guide for step in episode.steps], dtype=np.float32)
+    assert np.array_equal(replay.guide[:4], expected)
+    assert np.array_equal(replay.guide[4], expected[-1])  # nobody was asked there
+    with pytest.raises(BadValue, match="episode 3 does not say what the guide would have done"):
+        replay.add(make_episode(3, length=4))
+    assert len(replay) == 4

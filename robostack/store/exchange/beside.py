@@ -2,7 +2,7 @@
 
 about.json        the spec with units, frames and scales; whether pictures lost nothing
 episodes.parquet  one row each: header, complete or cut, the frame after the last step with its pictures
-steps.parquet     one row for each row of data/: numbers in full precision, who, guard, versions, ages
+steps.parquet     one row for each row of data/: numbers in full precision, who, guard, guide, versions, ages
 """
 
 import json
@@ -44,6 +44,7 @@ _STEPS = pa.schema(
         "who": pa.string(),
         "parameters": pa.int64(),
         "guard": pa.string(),
+        "guide": pa.list_(pa.float64()),
         **{name: pa.float64() for name in _NUMBERS},
         **{name: pa.bool_() for name in _FLAGS},
     }
@@ -90,6 +91,7 @@ def _row(step: Step) -> dict[str, Any]:
         "who": Who(step.who).name.lower(),
         "parameters": step.parameters,
         "guard": step.guard,
+        "guide": None if step.guide is None else np.asarray(step.guide, float).tolist(),
         **{name: float(getattr(step, name)) for name in _NUMBERS},
         **{name: bool(getattr(step, name)) for name in _FLAGS},
     }
@@ -129,6 +131,7 @@ class Beside:
 def step_of(row: dict[str, Any], observation: np.ndarray) -> Step:
     """The step that a row was made from."""
     rest = {name: value for name, value in row.items() if name not in ("episode_index", "who")}
-    for name in ("action_policy", "action"):
-        rest[name] = np.array(rest[name], float)
+    for name in ("action_policy", "action", "guide"):
+        if rest.get(name) is not None:
+            rest[name] = np.array(rest[name], float)
     return Step(observation=observation, who=Who[row["who"].upper()], **rest)

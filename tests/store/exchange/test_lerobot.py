@@ -81,9 +81,10 @@ side = st.integers(1, 20)
     guard=st.text(max_size=8),
     drawn=st.dictionaries(st.text(max_size=4), numbers | st.text(max_size=4), max_size=2),
     is_complete=st.booleans(),
+    guide=st.none() | st.just(np.array([0.25, -1.0])),
 )
 def test_any_episodes_come_back_equal(
-    tmp_path_factory, spec, make_episode, lengths, sizes, extreme, guard, drawn, is_complete
+    tmp_path_factory, spec, make_episode, lengths, sizes, extreme, guard, drawn, is_complete, guide
 ):
     place = tmp_path_factory.mktemp("any")
     for index, length in enumerate(lengths):
@@ -94,6 +95,7 @@ def test_any_episodes_come_back_equal(
             episode.steps[0],
             reward=extreme,
             guard=guard,
+            guide=guide,
             age=extreme,
             action=np.array([extreme, 0.1]),
         )
