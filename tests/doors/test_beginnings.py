@@ -12,6 +12,7 @@ from robostack import beginnings, cli
 from robostack import config as configs
 from robostack.act import Actor, make_plant
 from robostack.core.mask import OPEN
+from robostack.core.types import Who
 from robostack.learn import policy
 from robostack.learn.acting import arm_places
 from robostack.learn.learner import Learner
@@ -214,6 +215,21 @@ def test_a_mask_that_cannot_be_is_one_line(tmp_path, mirror_policy, capsys):
     assert cli.main([*words, f"--set=mask.guide={tmp_path / 'none'}"]) == 2
     one_line(capsys, "none is not there; name a parameter file")
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.timeout(900)
+def test_a_file_of_parameters_guides_and_masks_as_that_policy_acts(tmp_path, mirror_policy):
+    choices = (f"jump_start.guide={mirror_policy}", f"mask.guide={mirror_policy}", "steps=60")
+    run = begin(tmp_path, *choices, "jump_start.episodes=5")
+    play(run)
+    for name in (beginnings.GUIDE, beginnings.MASK):
+        assert (run.path / name).read_bytes() == mirror_policy.read_bytes()
+    guide = policy.load(mirror_policy, configs.from_dict(run.config).spec())
+    practice = [read_episode(path) for path in episode_paths(run.episodes) if "prac" in path.name]
+    steps = [step for episode in practice for step in episode.steps]
+    assert steps[0].who == Who.GUIDE
+    for step in steps:
+        assert step.guide == pytest.approx(guide.act(step.observation, None), abs=1e-6)
 
 
 def test_a_policy_to_begin_with_that_does_not_fit_is_one_line(tmp_path, mirror_policy, capsys):
