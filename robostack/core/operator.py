@@ -59,11 +59,13 @@ class Style:
     correction: int = 10  # ticks
     budget: int = 4000  # steps the person will give in practice, over the whole run
     memory: int = 20  # practice episodes the person looks back on
+    watching: float = 0.0  # least share of practice episodes that they watch, however well it goes
 
     def __post_init__(self):
         for name in ("reaction", "noise", "progress", "retreat", "budget"):
             value = getattr(self, name)
             require(value >= 0, f"person.{name}", value, "at least 0")
+        require(0 <= self.watching <= 1, "person.watching", self.watching, "0 to 1")
         require(0 < self.speed <= 1, "person.speed", self.speed, "more than 0, at most 1")
         for name in ("patience", "correction", "memory"):
             value = getattr(self, name)
@@ -94,10 +96,11 @@ class ScriptedPerson:
 
     @property
     def willingness(self) -> float:
-        """Probability of watching the next practice episode: falls as the policy succeeds alone."""
+        """Probability of watching the next practice episode: falls as the policy succeeds alone, to `watching`."""
         if len(self._unaided) < 5:
             return 1.0
-        return float(1.0 - np.mean(self._unaided[-self.style.memory :]))
+        failed = float(1.0 - np.mean(self._unaided[-self.style.memory :]))
+        return max(self.style.watching, failed)
 
     def begin(self, kind: str, seed: int) -> None:
         self._expert = self._make_expert()

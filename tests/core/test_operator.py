@@ -141,6 +141,16 @@ def test_willingness_needs_five_episodes_to_fall():
     assert operator.willingness == 0.0
 
 
+def test_somebody_who_keeps_watching_helps_where_they_would_have_looked_away():
+    for watching, helps in ((1.0, True), (0.0, False)):
+        operator = person(watching=watching)
+        for i in range(5):
+            operator.begin("practice", i)
+            operator.end(True)
+        assert operator.willingness == watching
+        assert any(acts(operator, [0.1] * 40, seed=9)) == helps
+
+
 def test_the_expert_is_new_each_episode_and_watches_every_tick():
     experts = []
 
