@@ -1,15 +1,13 @@
 """A.1 and A.2: what `robostack demo` learns on three seeds, and how long its training takes. Half an hour or more."""
 
 import argparse
-import shutil
-import subprocess
-import sys
 import tempfile
 import time
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
-from benchmarks import common
+from benchmarks import common, whole_run
 from benchmarks.rows import Row, row
 from robostack import report
 from robostack.store.run import Run, read_json
@@ -31,15 +29,6 @@ class Outcome:
     def __str__(self) -> str:
         said = f"seed {self.seed}: {self.successes} of {EPISODES} alone, training took {self.minutes:.2f} min"
         return f"{said}; FAILED: {self.failure}" if self.failure else said
-
-
-def arguments(parser: argparse.ArgumentParser, seeds: int = SEEDS) -> None:
-    parser.add_argument("--seeds", type=int, nargs="+", default=list(range(seeds)))
-    parser.add_argument(
-        "--runs",
-        type=Path,
-        help="where run folders go, a temporary folder unless given; one that is there already is not made again",
-    )
 
 
 def measure(given: argparse.Namespace) -> list[Row]:
@@ -64,27 +53,13 @@ def play_all(
 
 
 def play(seed: int, runs: Path, *words: str) -> Outcome:
-    """Runs a door that trains as users do; its output stays beside its run folder. Not again where it is there."""
-    place = runs / f"seed-{seed}"
-    said, asked = place / "said.txt", " ".join(words)
-    if not (said.exists() and said.read_text().splitlines()[0] == asked):
-        shutil.rmtree(place, ignore_errors=True)
-        place.mkdir(parents=True)
-        start = time.monotonic()
-        command = [sys.executable, "-m", "robostack", *words, "--seed", str(seed)]
-        done = subprocess.run(
-            [*command, "--runs", str(place)],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
-        if done.returncode:
-            minutes = (time.monotonic() - start) / 60
-            last = (done.stdout.strip().splitlines() or ["no output"])[-1]
-            return Outcome(seed, 0, minutes, f"status {done.returncode}, {last}")
-        said.write_text(f"{asked}\n{done.stdout}")
-    (made,) = (path.parent for path in place.glob("*/config.json"))
-    return outcome_of(seed, Run.open(made))
+    """Runs a door that trains, and what came of it."""
+    start = time.monotonic()
+    try:
+        run = whole_run.made(runs / f"seed-{seed}", *words, "--seed", str(seed))
+    except whole_run.Failed as error:
+        return Outcome(seed, 0, (time.monotonic() - start) / 60, str(error))
+    return outcome_of(seed, run)
 
 
 def outcome_of(seed: int, run: Run) -> Outcome:
@@ -98,4 +73,4 @@ def outcome_of(seed: int, run: Run) -> Outcome:
 
 
 if __name__ == "__main__":
-    raise SystemExit(common.main(__doc__, measure, arguments))
+    raise SystemExit(common.main(__doc__, measure, partial(whole_run.arguments, seeds=SEEDS)))

@@ -3,15 +3,10 @@
 On each task and seed, all in the mirror, with its sensors' noise: ours first, with demonstrations and corrections.
 HG-DAgger gets the same demonstrations, and the same person with no more corrections than ours needed. BC gets as many
 demonstrations as make up all of those steps (HIL-SERL, arXiv 2410.21845, section 4.2, compares so). All three have the
-same network, limit of practice, checks, choice among versions, and examination. A run that is in --runs already is
-not made again.
+same network, limit of practice, checks, choice among versions, and examination.
 """
 
 import argparse
-import json
-import shutil
-import subprocess
-import sys
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -19,11 +14,11 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks import common
+from benchmarks import common, whole_run
 from benchmarks.rows import Row, row
 from robostack import config as configs
 from robostack.config import RunConfig
-from robostack.store.run import Run, read_json
+from robostack.store.run import Run
 from robostack.study.ledger import Line, lines
 from robostack.study.statistics import bootstrap, iqm
 
@@ -62,11 +57,8 @@ class Outcome:
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--seeds", type=int, nargs="+", default=list(range(SEEDS)))
+    whole_run.arguments(parser, SEEDS)
     parser.add_argument("--tasks", nargs="+", choices=TASKS, default=CHOSEN)
-    parser.add_argument(
-        "--runs", type=Path, help="where run folders are kept; a temporary folder unless given"
-    )
     parser.add_argument(
         "--set", action="append", default=[], metavar="NAME=VALUE", help="for every run"
     )
@@ -105,29 +97,13 @@ def compare(task: str, seed: int, runs: Path, extra: Sequence[str]) -> dict[str,
 
 
 def play(folder: Path, method: str, settings: Sequence[str]) -> Outcome:
-    """One whole run, as `robostack train` makes it; or what became of it, where it is there already."""
+    """One whole run, as `robostack train` makes it."""
     said = (*settings, f"method={method}")
     task = configs.override(RunConfig(), said).task
     config = configs.override(configs.of_task(task), said)
     place = folder / f"{method}-{config.seed}"
-    done = [path.parent for path in place.glob("*/config.json") if _is_done(path.parent, config)]
-    if not done:
-        shutil.rmtree(place, ignore_errors=True)
-        words = [word for setting in (*settings, f"method={method}") for word in ("--set", setting)]
-        command = [sys.executable, "-m", "robostack", "train", "--no-film", "--runs", str(place)]
-        made = subprocess.run(
-            [*command, *words], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-        )
-        if made.returncode:
-            raise RuntimeError(f"{' '.join(words)}: {made.stdout.strip().splitlines()[-1]}")
-        done = [path.parent for path in place.glob("*/config.json")]
-    return outcome_of(Run.open(done[0]), config)
-
-
-def _is_done(path: Path, config: RunConfig) -> bool:
-    told = read_json(path / "actor.json", {})
-    wanted = json.loads(json.dumps(configs.as_dict(config)))  # tuples are lists there
-    return told.get("phase") == "done" and read_json(path / "config.json") == wanted
+    words = (f"--set={setting}" for setting in said)
+    return outcome_of(whole_run.made(place, "train", "--no-film", *words), config)
 
 
 def outcome_of(run: Run, config: RunConfig) -> Outcome:

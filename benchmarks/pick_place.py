@@ -2,7 +2,7 @@
 
 import argparse
 
-from benchmarks import common, demo
+from benchmarks import common, demo, whole_run
 from benchmarks.rows import Row, row
 from robostack.study.statistics import bootstrap, iqm
 
@@ -11,7 +11,7 @@ WORDS = ("train", "pick_place", "--set", "plant=twin", "--no-film")
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    demo.arguments(parser, SEEDS)
+    whole_run.arguments(parser, SEEDS)
     parser.add_argument("--robot", default="fr3")
     parser.add_argument(
         "--set", action="append", default=[], metavar="NAME=VALUE", help="passed on to the runs"

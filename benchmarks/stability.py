@@ -5,12 +5,10 @@ the last third of the steps, over the best of all checks.
 """
 
 import argparse
-import subprocess
-import sys
 import tempfile
 from pathlib import Path
 
-from benchmarks import common, demo
+from benchmarks import common, whole_run
 from benchmarks.rows import Row, row
 from robostack.store.run import read_json
 
@@ -32,7 +30,7 @@ CHOICES = (
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    demo.arguments(parser, SEEDS)
+    whole_run.arguments(parser, SEEDS)
     parser.add_argument("--set", action="append", default=[], help="further choices, as in train")
 
 
@@ -45,14 +43,11 @@ def measure(given: argparse.Namespace) -> list[Row]:
     return [row("C.9", kept, found, failed=failed), row("C.9b", min(found), found)]
 
 
-def play(seed: int, runs: Path, more: list[str]) -> float:
+def play(seed: int, place: Path, more: list[str]) -> float:
     """Lowest check of the last third over the best of all."""
-    words = [word for choice in (*CHOICES, *more) for word in ("--set", choice)]
-    command = [sys.executable, "-m", "robostack", "train", "peg_insert", "--no-film"]
-    command += ["--seed", str(seed), "--runs", str(runs), *words]
-    subprocess.run(command, stdout=subprocess.DEVNULL, check=True)
-    (made,) = runs.iterdir()
-    checks = read_json(made / "actor.json", {})["checks"]
+    words = [f"--set={choice}" for choice in (*CHOICES, *more)]
+    run = whole_run.made(place, "train", "peg_insert", "--no-film", *words, "--seed", str(seed))
+    checks = read_json(run.path / "actor.json", {})["checks"]
     rates = [check["successes"] / check["episodes"] for check in checks]
     late = [
         rate for check, rate in zip(checks, rates, strict=True) if check["steps"] > STEPS * 2 / 3
