@@ -8,7 +8,6 @@ from robostack.core.errors import RobostackError, Unavailable
 from robostack.core.guide import Source
 from robostack.learn import policy
 from robostack.learn.acting import network_of
-from robostack.learn.policy import LearnedPolicy
 from robostack.store import params
 from robostack.store.disk import explained, write_whole
 from robostack.store.params import Parameters
@@ -60,8 +59,13 @@ def source(run: Run, config: RunConfig, guide: str, name: str) -> Callable[[], S
             return lambda seen: expert.act(seen.terms)
 
         return script
-    learned: LearnedPolicy = policy.load(_there(run.path / name), config.spec())
-    return lambda: lambda seen: learned.act(seen.observation, None, seen.pictures)
+    learned = policy.load(_there(run.path / name), config.spec())
+
+    def anew() -> Source:
+        learned.begin()
+        return lambda seen: learned.act(seen.observation, None, seen.pictures)
+
+    return anew
 
 
 def _start(path: Path, config: RunConfig) -> Parameters:

@@ -18,15 +18,17 @@ NAMES = (  # of fields of a run
 def of(config: RunConfig) -> dict[str, Any]:
     """As JSON gives it back: tuples are lists there."""
     whole = json.loads(json.dumps(configs.as_dict(config)))
-    return {name: whole[name] for name in NAMES}
+    # How far a mask is open is counted in parts of the run's steps.
+    names = (*NAMES, "steps") if config.mask.guide else NAMES
+    return {name: whole[name] for name in names}
 
 
 def require_equal(made: dict[str, Any], wanted: dict[str, Any], path: Path) -> None:
     """Raises RobostackError with the first choice that differs."""
     usual = of(RunConfig())
-    for name in NAMES:
+    for name in wanted:
         # A choice that there was not yet was made as it is usually.
-        was, now = made.get(name, usual[name]), wanted[name]
+        was, now = made.get(name, usual.get(name)), wanted[name]
         if was == now:
             continue
         if isinstance(was, dict) and isinstance(now, dict):

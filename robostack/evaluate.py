@@ -17,7 +17,7 @@ from robostack.store.run import Run, write_json
 from robostack.study.statistics import wilson
 from robostack.twin.plant import TwinPlant
 
-FRESH = 500_000_000  # a run's own seeds are all below: config.SEEDS times act.SEEDS_A_RUN
+FRESH = 500_000_000  # a run's own seeds are all below: config.SEEDS times playing.SEEDS_A_RUN
 
 
 def main(argv: list[str] | None = None) -> int:

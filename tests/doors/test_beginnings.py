@@ -1,5 +1,6 @@
 """Runs that begin with what is known: another run's policy, or a guide. They resume to the last bit, like any other."""
 
+import json
 import shutil
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from benchmarks import resume
 from robostack import beginnings, cli
 from robostack import config as configs
 from robostack.act import Actor, make_plant
+from robostack.core.errors import RobostackError
 from robostack.core.mask import OPEN
 from robostack.core.types import Who
 from robostack.learn import policy
@@ -194,6 +196,14 @@ def test_a_run_with_a_mask_resumes_to_the_last_bit(masked, tmp_path):
     assert resumed(masked, tmp_path, 0.3) == []
 
 
+def test_a_run_with_a_mask_goes_on_with_the_steps_it_began_with(masked, tmp_path):
+    copy = Run(Path(shutil.copytree(masked.path, tmp_path / "copy")))
+    said = json.loads((copy.path / "config.json").read_text())
+    (copy.path / "config.json").write_text(json.dumps({**said, "steps": 800}))
+    with pytest.raises(RobostackError, match="made with steps 400, the run's config.json has 800"):
+        Training(copy, configs.from_dict(copy.config))
+
+
 def test_weights_that_act_only_in_their_mask_are_for_nobody_else(masked, tmp_path, capsys):
     early = params.path_of(masked.params, 0)
     assert cli.main(["evaluate", str(masked.path), "--version=0"]) == 2
@@ -209,9 +219,16 @@ def test_weights_that_act_only_in_their_mask_are_for_nobody_else(masked, tmp_pat
 def test_a_mask_that_cannot_be_is_one_line(tmp_path, mirror_policy, capsys):
     words = ["train", "reach", "--no-film", "--set=plant=twin", f"--runs={tmp_path}"]
     said = "mask.guide is expert, expected none, or method sac without start.file and"
-    for choice in ("method=bc", f"start.file={mirror_policy}", "publishing.rollback=5"):
+    for choice in (
+        "method=bc",
+        f"start.file={mirror_policy}",
+        "publishing.rollback=5",
+        "publishing.bound=0.1",
+    ):
         assert cli.main([*words, "--set=mask.guide=expert", f"--set={choice}"]) == 2
         one_line(capsys, said)
+    assert cli.main([*words, "--set=mask.guide=expert", "--set=steps=160"]) == 2
+    one_line(capsys, "mask.open_by is 0.4, expected so low that 100 of the 160 steps are left")
     assert cli.main([*words, f"--set=mask.guide={tmp_path / 'none'}"]) == 2
     one_line(capsys, "none is not there; name a parameter file")
     assert not list(tmp_path.iterdir())

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from robostack import act, cli, config, doctor, evaluate, show
+from robostack import act, cli, config, doctor, evaluate, playing, show
 from robostack.config import RunConfig
 
 
@@ -135,9 +135,9 @@ def test_bad_config_file_is_one_line_that_names_what_is_wrong(
 
 
 def test_no_run_draws_the_seeds_that_evaluate_begins_with():
-    assert config.SEEDS * act.SEEDS_A_RUN <= evaluate.FRESH
+    assert config.SEEDS * playing.SEEDS_A_RUN <= evaluate.FRESH
     most = max(act.VALIDATION, act.EVALUATION) + config.MOST_EXAMINED
-    assert most <= act.SEEDS_A_RUN and act.EVALUATION - act.VALIDATION >= config.MOST_EXAMINED
+    assert most <= playing.SEEDS_A_RUN and act.EVALUATION - act.VALIDATION >= config.MOST_EXAMINED
 
 
 @pytest.mark.parametrize(
