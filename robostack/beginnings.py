@@ -4,6 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from robostack.config import RunConfig
+from robostack.core import errors
 from robostack.core.errors import RobostackError, Unavailable
 from robostack.core.guide import Source
 from robostack.learn import policy
@@ -24,9 +25,17 @@ def guides(config: RunConfig) -> dict[str, str]:
 
 
 def require(config: RunConfig) -> None:
-    """Raises RobostackError for a file that is missing, damaged, or of another task or network."""
+    """Raises RobostackError for a file that is missing, damaged, or of another task or network.
+
+    And for a mask that would not be open when the run's last check comes.
+    """
     if config.start.file:
         _start(Path(config.start.file), config)
+    if config.mask.guide:
+        # The newest version lacks the last episode.
+        left, least = (1 - config.mask.open_by) * config.steps, 2 * config.load_task().steps
+        expected = f"so low that {least} of the {config.steps} steps are left"
+        errors.require(left >= least, "mask.open_by", config.mask.open_by, expected)
     for file in guides(config).values():
         found = params.load(_there(Path(file)), config.spec())
         policy.network_of(found)

@@ -209,7 +209,7 @@ def test_weights_that_act_only_in_their_mask_are_for_nobody_else(masked, tmp_pat
     assert cli.main(["evaluate", str(masked.path), "--version=0"]) == 2
     one_line(capsys, "acts in a mask, at most 0.20 of full action from its run's guide")
     words = ["train", "reach", "--no-film", "--set=plant=twin", f"--runs={tmp_path / 'runs'}"]
-    words += [f"--set={choice}" for choice in SHORT]
+    words += [f"--set={choice}" for choice in (*SHORT, "steps=200")]
     for choice in ("start.file", "jump_start.guide", "mask.guide"):
         assert cli.main([*words, f"--set={choice}={early}"]) == 2
         one_line(capsys, "take a later version of that run")
@@ -218,7 +218,7 @@ def test_weights_that_act_only_in_their_mask_are_for_nobody_else(masked, tmp_pat
 
 def test_a_mask_that_cannot_be_is_one_line(tmp_path, mirror_policy, capsys):
     words = ["train", "reach", "--no-film", "--set=plant=twin", f"--runs={tmp_path}"]
-    said = "mask.guide is expert, expected none, or method sac without start.file and"
+    said = "mask.guide is expert, expected none, or method sac without start.file,"
     for choice in (
         "method=bc",
         f"start.file={mirror_policy}",
