@@ -83,7 +83,8 @@ class Actor:
         self._examine(version)
         self._player.enter("done")
         if not self._player.has_played:
-            print(f"{self._run.path} was done: all its episodes are there", flush=True)
+            count = self._player.index
+            print(f"{self._run.path} was done: all its {count} episodes are there", flush=True)
 
     def _demonstrate(self) -> None:
         self._player.enter("demonstrations")

@@ -63,13 +63,13 @@ class Player:
         self._aided = Loop(**parts, operator=self._person, guide=self._guide)
         self._alone = Loop(**parts, operator=Nobody())
         self._past = Past(run.episodes, config.lockstep)
-        self._index = 0
+        self.index = 0  # of the next episode
         self._cut = 0  # episodes in a row that the cell cut short
 
     @property
     def has_played(self) -> bool:
         """Whether an episode was not on the disk."""
-        return self._index > len(self._past)
+        return self.index > len(self._past)
 
     @property
     def is_guided(self) -> bool:
@@ -102,7 +102,7 @@ class Player:
         """
         loop = self._aided if kind in AIDED else self._alone
         while True:
-            index, self._index = self._index, self._index + 1
+            index, self.index = self.index, self.index + 1
             number = self._config.seed * SEEDS_A_RUN + (index if seed is None else seed)
             if index < len(self._past):
                 if (found := self._recall(index, kind, number)) is None:
@@ -157,7 +157,7 @@ class Player:
 
     def tell(self) -> None:
         """At once; what is only recalled is not news."""
-        self._progress.write(now=self._index >= len(self._past))
+        self._progress.write(now=self.index >= len(self._past))
 
     def close(self) -> None:
         """Brings to the disk what still waits. May be called twice."""
