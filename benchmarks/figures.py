@@ -25,6 +25,7 @@ GYM_HIL = "gym-hil 0.1.14 PandaPickCubeBase-v0"
 LOOKING = "critic updates/s from two 128x128 cameras, features kept"
 STATE = "learner steps/s on numbers, 2 critics (256, 256), batch 256"
 BUDGET = "the same steps of a person, 3 tasks, 5 seeds, IQM"
+CROPS = "versions kept of each picture, two 128x128 cameras, shipped trunk"
 TRUNK = "the hole in the tool frame, read by a straight line from one 128x128 picture's features, peg_insert as built"
 ACTION = "an action by the actor, alone or exploring, the dearer of both, 99th percentile"
 PICK = "pick_place with a learned gripper, from numbers, mirror in the process"
@@ -214,6 +215,19 @@ FIGURES = (
     Figure(
         "C.9b", "the same: lowest of the last third over the best, worst seed", "", "", "stability"
     ),
+    Figure("C.16", f"{CROPS}: a frame into memory, 1 kept", "", "ms", "crops"),
+    Figure("C.16b", "the same, 4 kept (the usual choice)", "", "ms", "crops"),
+    Figure("C.16c", "the same, 8 kept", "", "ms", "crops"),
+    Figure(
+        "C.16d",
+        "peg_insert cloned from two cameras, 1 kept; mean of 3 seeds",
+        "",
+        "of 100",
+        "crops",
+    ),
+    Figure("C.16e", "the same, 4 kept", "", "of 100", "crops"),
+    Figure("C.16f", "the same, 8 kept", "", "of 100", "crops"),
+    Figure("C.16g", "100,000 frames in memory, 4 kept (spread: 1, 4, 8)", "", "GB", "crops"),
     Figure(
         "C.12",
         "two-link cell: practice in a mask around a script that succeeds (CAMEL), interquartile mean",
@@ -291,6 +305,7 @@ LONG = {
     "success",
     "human_budget",
     "jump_start",
+    "crops",
     "mask",
     "warm_start",
 }  # files that take over two minutes
