@@ -18,7 +18,8 @@ from robostack.config import RunConfig
 from robostack.learn.config import Config
 from robostack.learn.learner import Learner
 
-CROPS = (1, 4, 8)
+COSTS = {1: "C.16", 4: "C.16b", 8: "C.16c"}
+GIVES = {1: "C.16d", 4: "C.16e", 8: "C.16f"}
 SEEDS = 3
 WORDS = ("train", "peg_insert", "--observe", "cameras", "--no-film")
 CHOICES = ("plant=twin", "method=bc")
@@ -26,11 +27,11 @@ CHOICES = ("plant=twin", "method=bc")
 
 def measure(given: argparse.Namespace) -> list[Row]:
     spec, rows = pixels.spec_of_cameras(), list[Row]()
-    for letter, crops in zip(("", "b", "c"), CROPS, strict=True):
+    for crops, name in COSTS.items():
         learner = Learner(spec, Config(crops=crops, batch=64), 0, pixels.CAPACITY)
-        rows.append(row(f"C.16{letter}", 1e3 * pixels.fill(learner, spec)))
+        rows.append(row(name, 1e3 * pixels.fill(learner, spec)))
     with tempfile.TemporaryDirectory() as temporary:
-        for letter, crops in zip(("d", "e", "f"), CROPS, strict=True):
+        for crops, name in GIVES.items():
             place = (given.runs or Path(temporary)) / f"crops-{crops}"
             words = [f"--set={choice}" for choice in (*CHOICES, f"learner.crops={crops}")]
             found = [demo.play(seed, place, *WORDS, *words) for seed in given.seeds]
@@ -38,8 +39,8 @@ def measure(given: argparse.Namespace) -> list[Row]:
                 print(f"{crops} crops, {each}", flush=True)
             successes = [each.successes for each in found]
             failed = any(each.failure for each in found)
-            rows.append(row(f"C.16{letter}", float(np.mean(successes)), successes, failed=failed))
-    rows.append(row("C.16g", memory(CROPS[1]) / 1e9, [memory(crops) / 1e9 for crops in CROPS]))
+            rows.append(row(name, float(np.mean(successes)), successes, failed=failed))
+    rows.append(row("C.16g", memory(4) / 1e9, [memory(crops) / 1e9 for crops in COSTS]))
     return sorted(rows, key=lambda each: each.id)
 
 
