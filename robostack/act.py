@@ -132,11 +132,7 @@ class Actor:
         def checked() -> LearnedPolicy:
             if played:
                 return self._versions.version(played[-1].parameters)
-            policy = self._newest()
-            while policy.width < OPEN:  # in real time the learner may be behind; it opens by itself
-                self._wait()
-                clock.sleep(0.01)
-                policy = self._newest()
+            policy = self._unmasked()
             # At once: the learner goes on and tidies up behind it.
             params.pin(self._run.params, name, policy.version)
             return policy
@@ -212,6 +208,13 @@ class Actor:
         """For the learner."""
         self._check_stopped()
         self.progress.write()
+
+    def _unmasked(self) -> LearnedPolicy:
+        """The policy to check. In real time the learner may be behind: it is waited for until its mask is open."""
+        while (policy := self._newest()).width < OPEN:
+            self._wait()
+            clock.sleep(0.01)
+        return policy
 
     def _newest(self) -> LearnedPolicy:
         """The policy to practise with.

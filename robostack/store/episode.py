@@ -323,10 +323,8 @@ def _finite(values: Any, kind: type, shape: tuple[int, ...]) -> np.ndarray:
 def _typed(made: T) -> T:
     """`made`, if all its fields are what they should be. Raises ValueError."""
     for name, kind in type(made).__annotations__.items():
-        value, parts = (
-            getattr(made, name),
-            get_args(kind) if isinstance(kind, UnionType) else [kind],
-        )
+        value = getattr(made, name)
+        parts = get_args(kind) if isinstance(kind, UnionType) else [kind]
         kinds = [get_origin(part) or part for part in parts]
         kinds += [int] if float in kinds else []
         if type(value) not in kinds or (float in kinds and not math.isfinite(value)):

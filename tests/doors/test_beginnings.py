@@ -3,6 +3,7 @@
 import json
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
 
 import jax.numpy as jnp
 import numpy as np
@@ -202,6 +203,31 @@ def test_a_run_with_a_mask_goes_on_with_the_steps_it_began_with(masked, tmp_path
     (copy.path / "config.json").write_text(json.dumps({**said, "steps": 800}))
     with pytest.raises(RobostackError, match="made with steps 400, the run's config.json has 800"):
         Training(copy, configs.from_dict(copy.config))
+
+
+def test_a_policy_that_guides_begins_anew_in_every_episode(masked, monkeypatch):
+    """One that plans would follow the last episode's plan."""
+    begun: list[int] = []
+    monkeypatch.setattr(policy.LearnedPolicy, "begin", lambda self: begun.append(1))
+    config = configs.from_dict(masked.config)
+    source = beginnings.source(masked, config, config.jump_start.guide, beginnings.GUIDE)
+    made = len(begun)  # it begins once when it is loaded
+    for _ in range(2):
+        source()
+    assert len(begun) == made + 2
+
+
+def test_what_is_checked_waits_for_a_version_whose_mask_is_open(masked):
+    versions, waited = [0.3, 1.2, OPEN], list[int]()
+
+    class Behind(Actor):
+        def _newest(self):
+            return SimpleNamespace(width=versions[len(waited)])
+
+        def _wait(self):
+            waited.append(1)
+
+    assert object.__new__(Behind)._unmasked().width == OPEN and len(waited) == 2
 
 
 def test_weights_that_act_only_in_their_mask_are_for_nobody_else(masked, tmp_path, capsys):

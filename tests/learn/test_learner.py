@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from robostack.core.errors import BadValue, RobostackError, SpecMismatch
+from robostack.core.mask import OPEN
 from robostack.core.spec import Spec, Term
 from robostack.learn import policy as policies
 from robostack.learn.learner import Learner
@@ -164,3 +165,25 @@ def test_imitation_alone_reproduces_the_persons_actions(spec):
     acted = np.tanh(mean)
     assert np.abs(acted - shown).mean() < 0.1
     assert acted.shape == (10, M)
+
+
+def test_the_width_of_a_mask_reaches_what_is_learned_and_the_error_that_stands_guard(spec):
+    """An open mask is the same as none, to the last bit; a narrow one is not."""
+    unbound = replace(SMALL, return_bounds=(-1e9, 1e9))  # first values are all clipped to one else
+
+    def made(width: float, is_masked: bool = True) -> tuple[list[np.ndarray], float | None]:
+        learner = Learner(spec, unbound, 0, 100, is_masked=is_masked)
+        for index, kind in enumerate(("demonstration", "practice", "practice")):
+            episode = make_episode(spec, index, kind, 9)
+            steps = [replace(step, guide=np.array([0.5, -0.5])) for step in episode.steps]
+            learner.add([replace(episode, steps=tuple(steps))], is_held_out=index == 2)
+        learner.width = width
+        error = learner.held_out_error()
+        learner.train(1)
+        return [np.asarray(leaf) for leaf in jax.tree.leaves(learner.acting)], error
+
+    plain, plain_error = made(OPEN, is_masked=False)
+    for width, is_same in ((OPEN, True), (0.1, False)):
+        leaves, error = made(width)
+        same = all(np.array_equal(a, b) for a, b in zip(leaves, plain, strict=True))
+        assert same == is_same and (error == plain_error) == is_same
