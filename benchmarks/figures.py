@@ -177,6 +177,9 @@ FIGURES = (
     Figure("C.7c", "the same, the script's data in the replay only", "", "%", "jump_start"),
     Figure("C.7d", "the same, neither", "", "%", "jump_start"),
     Figure("C.7e", "Jump-Start above replay only, median over seeds", "", "points", "jump_start"),
+    Figure("C.7f", "the order of C.7 over the middle third", "", "of 5 seeds", "jump_start"),
+    Figure("C.7g", "the same third: Jump-Start, interquartile mean", "", "%", "jump_start"),
+    Figure("C.7h", "the same third: the script's data in the replay only", "", "%", "jump_start"),
     Figure(
         "C.8",
         "two-link cell, changed: a mirror's policy warm-started, never below 0.85 of zero-shot and above it at the end",
