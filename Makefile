@@ -23,7 +23,7 @@ demo: $(READY) ## The whole loop on this machine, no robot needed
 	@$(BIN)/robostack demo $(ARGS)
 
 test: $(READY) ## The quick tests
-	@$(BIN)/python -m pytest $(ARGS)
+	@$(BIN)/python -m pytest --numprocesses 2 --dist loadgroup $(ARGS)
 
 setup: $(READY) ## Only the set-up: .venv with everything in it
 

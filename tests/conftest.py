@@ -3,6 +3,7 @@
 import os
 import signal
 import sys
+from pathlib import Path
 
 # Before anything is imported: these libraries read the environment once.
 for name, value in {
@@ -36,6 +37,20 @@ for number, handler in (
 # Compiling inside an example takes longer than hypothesis' 0.2 s, and machines differ.
 hypothesis.settings.register_profile("robostack", deadline=None)
 hypothesis.settings.load_profile("robostack")
+
+
+PROCESSES = {"doors", "faults", "ros"}  # folders whose tests start processes of their own
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Where workers share the tests: a file stays together, and so do all that start processes and time them."""
+    here = Path(__file__).parent
+    for item in items:
+        file = item.path.relative_to(here)
+        name = "processes" if file.parts[0] in PROCESSES else file.as_posix()
+        item.add_marker(pytest.mark.xdist_group(name))
+    # The longest group begins first, or one worker would end long after the other.
+    items.sort(key=lambda item: item.path.relative_to(here).parts[0] not in PROCESSES)
 
 
 @pytest.fixture
