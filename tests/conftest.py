@@ -42,6 +42,7 @@ hypothesis.settings.load_profile("robostack")
 PROCESSES = {"doors", "faults", "ros"}  # folders whose tests start processes of their own
 
 
+@pytest.hookimpl(tryfirst=True)  # xdist reads the groups in the same hook
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Where workers share the tests: a file stays together, and so do all that start processes and time them."""
     here = Path(__file__).parent
