@@ -26,5 +26,5 @@ def main(argv: list[str] | None = None) -> int:
         for kind, terms in (("sees", spec.observation), ("does", spec.action)):
             for term in terms:
                 frame = f", frame: {term.frame}" if term.frame else ""
-                print(f"    {kind:<10}{term.name:<14}({term.size}) {term.unit}{frame}")
+                print(f"    {kind:<10}{term.name:<16}({term.size}) {term.unit}{frame}")
     return 0
