@@ -33,6 +33,7 @@ KILLS = "120 kills of actor, courier, server and learner"
 JUDGED = (
     "success classifier, two 128x128 cameras, shipped trunk, 100 fresh episodes full of near misses"
 )
+OFFLINE = "from a mixed log alone, 3 of 10 episodes good, success on two-link and peg_insert, mean of 5 seeds each"
 PEG, REACH = f"{JUDGED}: peg_insert", f"{JUDGED}: reach"
 
 FIGURES = (
@@ -290,6 +291,13 @@ FIGURES = (
     Figure(
         "C.15", "a success classifier's answer, two cameras, 99th percentile", "", "ms", "success"
     ),
+    Figure("C.17", f"{OFFLINE}: IQL", "", "%", "offline"),
+    Figure("C.17b", f"{OFFLINE}: A2PR, alpha 2.5", "", "%", "offline"),
+    Figure("C.17c", f"{OFFLINE}: A2PR, alpha 40", "", "%", "offline"),
+    Figure("C.17d", f"{OFFLINE}: BC", "", "%", "offline"),
+    Figure(
+        "C.17e", f"{OFFLINE}: BC of the good episodes, had they been marked", "", "%", "offline"
+    ),
 )
 
 BY_ID = {figure.id: figure for figure in FIGURES}
@@ -310,6 +318,7 @@ LONG = {
     "jump_start",
     "crops",
     "mask",
+    "offline",
     "warm_start",
 }  # files that take over two minutes
 
