@@ -42,7 +42,10 @@ class Log(NamedTuple):
 def main(argv: list[str] | None = None) -> int:
     """Exit status 0."""
     parser = argparse.ArgumentParser(prog="robostack offline", description=__doc__)
-    where = "a run folder, an episodes folder, or one file; all of one task and robot"
+    where = (
+        "a run folder, an episodes folder, or one file; all of one task and robot; "
+        "where you know which episodes are good, only those"
+    )
     parser.add_argument("episodes", type=Path, metavar="EPISODES", help=where)
     help = "a new folder, for the parameters and the numbers of learning"
     parser.add_argument("--out", type=Path, required=True, metavar="FOLDER", help=help)
