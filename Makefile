@@ -18,12 +18,19 @@ READY := .venv/ready-with-$(or $(ROS),wheels)
 # What to load, and the Debian package that has it: OpenGL for MuJoCo's cameras and for OpenCV, GLib for OpenCV.
 LIBRARIES := libEGL.so.1:libegl1 libGL.so.1:libgl1 libgthread-2.0.so.0:libglib2.0-0
 
+# Tests that start processes and time what these do: they run alone, the others in two workers.
+TIMED := doors faults ros
+
 ##@ For everyone
 demo: $(READY) ## The whole loop on this machine, no robot needed
 	@$(BIN)/robostack demo $(ARGS)
 
 test: $(READY) ## The quick tests
-	@$(BIN)/python -m pytest --numprocesses 2 --dist loadgroup $(ARGS)
+	@$(if $(ARGS),exec $(BIN)/python -m pytest $(ARGS))
+	failed=0
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile $(TIMED:%=--ignore=tests/%) || failed=1
+	$(BIN)/python -m pytest $(TIMED:%=tests/%) || failed=1
+	exit $$failed
 
 setup: $(READY) ## Only the set-up: .venv with everything in it
 

@@ -3,7 +3,6 @@
 import os
 import signal
 import sys
-from pathlib import Path
 
 # Before anything is imported: these libraries read the environment once.
 for name, value in {
@@ -37,27 +36,6 @@ for number, handler in (
 # Compiling inside an example takes longer than hypothesis' 0.2 s, and machines differ.
 hypothesis.settings.register_profile("robostack", deadline=None)
 hypothesis.settings.load_profile("robostack")
-
-
-TIMED = {"faults", "ros"}  # folders whose tests start processes and time what these do
-
-
-@pytest.hookimpl(tryfirst=True)  # xdist reads the groups in the same hook
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Where workers share the tests: a file stays together, and all that is timed runs one after another.
-
-    What takes longest begins first, or one worker would end long after the other.
-    """
-    here = Path(__file__).parent
-
-    def turn(item: pytest.Item) -> int:
-        folder = item.path.relative_to(here).parts[0]
-        return 0 if folder in TIMED else 1 if folder == "doors" else 2
-
-    for item in items:
-        file = item.path.relative_to(here).as_posix()
-        item.add_marker(pytest.mark.xdist_group(file if turn(item) else "timed"))
-    items.sort(key=turn)
 
 
 @pytest.fixture
