@@ -143,6 +143,8 @@ def messages(data: bytes | memoryview) -> Iterator[tuple[str, Any]]:
 # What bytes that are not ours lead to: too short, no such channel, no JSON, too deep, not text.
 _DAMAGE = (ValueError, KeyError, TypeError, RecursionError, struct.error)
 
+AFTER_END = "something follows the file's end"
+
 
 class Prefix:
     """Owns the check of a file that grows elsewhere: how much of what came is whole, and whether more can be."""
@@ -191,12 +193,16 @@ class Prefix:
             if self._chain.steps > before or self._chain.is_ended:
                 self.size = self._start + place
         rest = view[place:]
-        if self.is_finished or rest[:1] == MCAP0_MAGIC[:1]:
-            if self.is_finished or not self._chain.is_ended or rest != MCAP0_MAGIC[: len(rest)]:
-                raise ValueError("something follows the file's end")
-            if len(rest) == len(MCAP0_MAGIC):
-                place = len(view)
+        if self.is_finished:
+            raise ValueError(AFTER_END)
+        if rest[:1] == MCAP0_MAGIC[:1]:
+            if not self._chain.is_ended or rest[:magic] != MCAP0_MAGIC[: len(rest)]:
+                raise ValueError(AFTER_END)
+            if len(rest) >= magic:
+                place += magic
                 self.size, self.is_finished = self._start + place, True
+            if len(rest) > magic:  # however it came in pieces, the file before it is whole
+                raise ValueError(AFTER_END)
         return place
 
 

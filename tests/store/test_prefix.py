@@ -72,6 +72,16 @@ def test_what_follows_the_end_is_an_error(grown):
     assert prefix.error
 
 
+def test_a_file_with_something_after_its_end_is_whole_up_to_there_in_one_piece_and_in_two(grown):
+    content, _ = grown
+    whole, parts = reading.Prefix(), reading.Prefix()
+    whole.feed(content + b"more")
+    for piece in (content, b"more"):
+        parts.feed(piece)
+    assert whole.size == parts.size == len(content)
+    assert whole.is_finished and parts.is_finished
+
+
 def test_a_step_that_comes_twice_is_an_error(grown):
     content, sizes = grown
     prefix = reading.Prefix()
