@@ -75,8 +75,9 @@ class Spec:
         def terms(key: str) -> tuple[Term, ...]:
             return tuple(Term(**{**term, "scale": tuple(term["scale"])}) for term in data[key])
 
+        observation, action = terms("observation"), terms("action")
         views = tuple(View(**view) for view in data.get("views", []))
-        return Spec(terms("observation"), terms("action"), data["period"], views)
+        return Spec(observation, action, data["period"], views)
 
     def observation_slice(self, name: str) -> slice:
         """Where term `name` stands in the observation vector. Raises UnknownName."""

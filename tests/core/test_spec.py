@@ -97,3 +97,9 @@ def test_terms_stand_where_the_slices_say():
 def test_a_scale_that_does_not_fit_is_refused(scale):
     with pytest.raises(SpecMismatch, match="expected 2 positive numbers"):
         Term("wrench", 2, "N", "tool", scale)
+
+
+@pytest.mark.parametrize("data", [None, [], "", 3, {}])
+def test_what_is_no_spec_is_of_the_wrong_type_or_lacks_a_key(data):
+    with pytest.raises((TypeError, KeyError)):
+        Spec.from_dict(data)
