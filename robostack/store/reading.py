@@ -177,11 +177,13 @@ class Prefix:
         self._start += used
         if len(self._tail) >= 9:  # a record that has begun; its size was looked at
             self._needed = 9 + struct.unpack_from("<BQ", self._tail)[1]
-        else:
-            self._needed = len(MCAP0_MAGIC)
+        else:  # after the end, a single byte is too much
+            self._needed = 1 if self.is_finished else len(MCAP0_MAGIC)
 
     def _advance(self, view: memoryview) -> int:
         """Takes whole records; returns how many bytes they are. Raises one of _DAMAGE."""
+        if self.is_finished:
+            raise ValueError(AFTER_END)
         magic, place = len(MCAP0_MAGIC), 0
         if not self._start:
             if view[:magic] != MCAP0_MAGIC:
@@ -193,8 +195,6 @@ class Prefix:
             if self._chain.steps > before or self._chain.is_ended:
                 self.size = self._start + place
         rest = view[place:]
-        if self.is_finished:
-            raise ValueError(AFTER_END)
         if rest[:1] == MCAP0_MAGIC[:1]:
             if not self._chain.is_ended or rest[:magic] != MCAP0_MAGIC[: len(rest)]:
                 raise ValueError(AFTER_END)

@@ -88,7 +88,8 @@ def _end_of_last_step(path: Path, size: int) -> int:
 def rescue(found: Check, folder: Path) -> Path:
     """Copies the whole steps of a cut or damaged file, byte for byte, into `folder`; gives the copy's path.
 
-    The copy is a cut episode that every reader takes. Raises Unavailable rather than overwrite.
+    The copy is an episode that every reader takes: a cut one, unless only what followed its end was bad. Raises
+    Unavailable rather than overwrite.
     """
     with explained("make", folder):
         folder.mkdir(parents=True, exist_ok=True)

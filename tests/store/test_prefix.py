@@ -79,7 +79,7 @@ def test_a_file_with_something_after_its_end_is_whole_up_to_there_in_one_piece_a
     for piece in (content, b"more"):
         parts.feed(piece)
     assert whole.size == parts.size == len(content)
-    assert whole.is_finished and parts.is_finished
+    assert whole.is_finished and parts.is_finished and whole.error == parts.error != ""
 
 
 def test_a_step_that_comes_twice_is_an_error(grown):
